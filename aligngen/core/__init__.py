@@ -1,0 +1,1 @@
+"""Nouns that cross stages, and nothing else."""

@@ -1,0 +1,96 @@
+"""The configuration of a generation run: defaults ← YAML ← environment ← command line."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aligngen.core.schema import Length, Stance
+
+__all__ = ["DedupConfig", "EngineConfig", "GenerateConfig"]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineConfig(_Config):
+    """Which engine answers the requests, and how it is run. Changes speed, never meaning, save for
+    `model`, `revision`, `kind` and `structured_backend`."""
+
+    kind: Literal["auto", "vllm", "openai", "replay"] = "auto"
+    """`vllm` in a child process (CPU or GPU build, whichever is installed), any OpenAI-compatible
+    endpoint, or recorded completions. `auto` takes vLLM."""
+    model: str = "embedded"
+    """`embedded`, a Hugging Face folder, a hub id, the endpoint's model name, or for `replay` the
+    recording: a run folder or a JSONL file."""
+    revision: str = ""
+    """Hub revision; for local folders the content hash is taken."""
+    structured_backend: Literal["xgrammar", "guidance", "outlines"] = "xgrammar"
+    base_url: str = ""
+    """Root of an OpenAI-compatible endpoint; its key comes from OPENAI_API_KEY alone."""
+    dialect: Literal["openai", "vllm"] = "openai"
+    """What the endpoint understands: `vllm` adds min_p, repetition_penalty and regex constraints."""
+    max_num_seqs: int = Field(default=0, ge=0)
+    """Requests decoded together; 0 chooses by device (64 on CPU, 256 on GPU, 16 on endpoints)."""
+    max_model_len: int = Field(default=4096, ge=256)
+    """Longest prompt plus output, in tokens."""
+    kv_cache_gb: float = Field(default=0, ge=0)
+    """KV cache on CPU in GiB; 0 chooses by memory."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    prefix_caching: bool = True
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` on CPU takes bfloat16 where the processor has instructions for it, else float32."""
+    replay_missing: Literal["error", "draw"] = "error"
+    """For a request that the recording lacks: an engine error, or one of its completions drawn by
+    the request's hash (for trying the machinery without a model)."""
+    replay_delay_ms: float = Field(default=0, ge=0)
+    """Mean time that a replayed completion takes."""
+
+
+class DedupConfig(_Config):
+    """What counts as a duplicate. Documents are compared within one stance: siblings are alike on
+    purpose."""
+
+    enabled: bool = True
+    jaccard: float = Field(default=0.4, gt=0, le=1)
+    """Word 2-gram Jaccard similarity from which two documents are near-duplicates."""
+    meaning: bool = True
+    """Whether documents are compared by embedding too."""
+    false_positive_rate: float = Field(default=0.01, gt=0, lt=0.5)
+    """Share of distinct documents that the calibrated meaning threshold may flag."""
+    max_duplicate_rate: float = Field(default=0.5, gt=0, le=1)
+    """A cell in which more than this share of candidates is duplicate stops the run."""
+
+
+class GenerateConfig(_Config):
+    """Everything that decides a run."""
+
+    stance: tuple[Stance, ...] = (Stance.ALIGNED,)
+    """One stance, or the siblings to write of each scenario."""
+    n: int = Field(default=96, ge=1)
+    """Accepted documents asked for, over all stances."""
+    seed: int = Field(default=0, ge=0)
+    taxonomy: Path | None = None
+    """A taxonomy file; the packaged core taxonomy where none is named."""
+    behaviours: tuple[str, ...] = ()
+    """Behaviour or domain ids to restrict the plan to; all that are not held out where empty."""
+    styles: tuple[str, ...] = ()
+    """Style ids; all that are not held out where empty."""
+    styles_dir: Path | None = None
+    """A folder of style files; the packaged ones where none is named."""
+    recipe: str = "auto"
+    """A recipe id or file; `auto` takes `compact` for the embedded model and `free_body` else."""
+    length: Length | None = None
+    """Length band; the recipe's own where none is named."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Overrides the recipe's."""
+    max_attempts: int = Field(default=8, ge=1, le=1000)
+    """Tries per slot before it counts as a shortfall."""
+    shard: tuple[int, int] = (0, 1)
+    """(k, n): the k-th of n ranges of the plan, counted from 0."""
+    order: Literal["prefix", "arrival"] = "prefix"
+    """Whether requests that share a prompt prefix run together."""
+    engine: EngineConfig = EngineConfig()
+    dedup: DedupConfig = DedupConfig()

@@ -1,0 +1,1 @@
+"""From a taxonomy to a deduplicated corpus."""
