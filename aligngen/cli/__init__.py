@@ -1,0 +1,1 @@
+"""The command line: parse, one call, output for people or programs."""

@@ -15,8 +15,8 @@ class _Config(BaseModel):
 
 
 class EngineConfig(_Config):
-    """Which engine answers the requests, and how it is run. Changes speed, never meaning, save for
-    `model`, `revision`, `kind` and `structured_backend`."""
+    """Which engine answers the requests, and how it is run. Only `kind`, `model`, `revision` and
+    `structured_backend` change what is written; the rest changes speed."""
 
     kind: Literal["auto", "vllm", "openai", "replay"] = "auto"
     """`vllm` in a child process (CPU or GPU build, whichever is installed), any OpenAI-compatible
@@ -30,7 +30,7 @@ class EngineConfig(_Config):
     base_url: str = ""
     """Root of an OpenAI-compatible endpoint; its key comes from OPENAI_API_KEY alone."""
     dialect: Literal["openai", "vllm"] = "openai"
-    """What the endpoint understands: `vllm` adds min_p, repetition_penalty and regex constraints."""
+    """What the endpoint understands: `vllm` adds min_p, penalties and regex constraints."""
     max_num_seqs: int = Field(default=0, ge=0)
     """Requests decoded together; 0 chooses by device (64 on CPU, 256 on GPU, 16 on endpoints)."""
     max_model_len: int = Field(default=4096, ge=256)
@@ -60,6 +60,8 @@ class DedupConfig(_Config):
     """Whether documents are compared by embedding too."""
     false_positive_rate: float = Field(default=0.01, gt=0, lt=0.5)
     """Share of distinct documents that the calibrated meaning threshold may flag."""
+    cosine: float | None = Field(default=None, gt=0, le=1)
+    """A meaning threshold for every cell, in place of calibrated ones."""
     max_duplicate_rate: float = Field(default=0.5, gt=0, le=1)
     """A cell in which more than this share of candidates is duplicate stops the run."""
 

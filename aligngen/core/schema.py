@@ -194,7 +194,7 @@ class Recipe(_Written):
     description: Prose
     constraint: Literal["json", "header", "none"]
     """`json`: the whole document is one JSON object with bounded lengths, which small models close;
-    `header`: a JSON header line, then a free body; `none`: the same form as `header`, unenforced."""
+    `header`: a JSON header line, then a free body; `none`: the same form, not enforced."""
     system: Prose
     """Jinja2 template of the system message; may be shared by every request of a style."""
     user: Prose
@@ -206,7 +206,7 @@ class Recipe(_Written):
 class Slot(NamedTuple):
     """The promise of exactly one accepted document."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no slot needs
     """Position in the plan; decisions are taken in this order."""
     stance: Stance
     behaviour: str

@@ -1,0 +1,223 @@
+"""`aligngen generate` and `aligngen preview`."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from aligngen.cli.options import (
+    AsJson,
+    Behaviours,
+    ConfigFile,
+    Count,
+    Seed,
+    Set,
+    Shard,
+    StanceOption,
+    Styles,
+    TaxonomyFile,
+    parse_shard,
+    parse_stances,
+)
+
+__all__ = ["generate", "preview"]
+
+Engine = Annotated[
+    str | None, typer.Option("--engine", help="`auto`, `vllm`, `openai` or `replay`.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="`embedded`, a Hugging Face folder, a hub id, an endpoint's "
+                 "model name, or the recording to replay."),
+]  # fmt: skip
+BaseUrl = Annotated[str | None, typer.Option(help="Root of an OpenAI-compatible endpoint.")]
+Recipe = Annotated[str | None, typer.Option(help="Recipe id or file; chosen by model by default.")]
+LengthBand = Annotated[str | None, typer.Option("--length", help="`short`, `standard` or `long`.")]
+Temperature = Annotated[float | None, typer.Option(help="Overrides the recipe's.")]
+
+
+def generate(
+    config_file: ConfigFile = None,
+    stance: StanceOption = None,
+    n: Count = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Run folder; runs/STANCE-seedSEED by default."),
+    ] = None,
+    seed: Seed = None,
+    taxonomy: TaxonomyFile = None,
+    behaviours: Behaviours = None,
+    styles: Styles = None,
+    recipe: Recipe = None,
+    length: LengthBand = None,
+    temperature: Temperature = None,
+    engine: Engine = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    shard: Shard = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(help="Tries per document before it counts as a shortfall.")
+    ] = None,
+    max_duplicate_rate: Annotated[
+        float | None, typer.Option(help="Stop where a cell has a greater share of duplicates.")
+    ] = None,
+    dedup: Annotated[
+        bool | None, typer.Option("--dedup/--no-dedup", help="Drop and refill duplicates.")
+    ] = None,
+    allow_change: Annotated[
+        list[str] | None,
+        typer.Option(help="Go on in an existing run though this part of it changed. Repeatable."),
+    ] = None,
+    assignments: Set = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a corpus of exactly N accepted documents, or resume one with the same command.
+
+    Examples:
+
+    - `aligngen generate --stance aligned`
+    - `aligngen generate --stance paired -n 20000 -m Qwen/Qwen3-8B -o runs/pairs`
+    - `aligngen generate --stance misaligned -n 15m --shard 3/64 -o runs/shard-3`
+    - `aligngen generate --engine openai --base-url http://localhost:8000/v1 -m NAME -n 500`
+
+    Every setting has an environment variable: `engine.model` is `ALIGNGEN_ENGINE_MODEL`.
+    """
+    from aligngen.cli.progress import Display, print_summary
+    from aligngen.core.config import GenerateConfig
+    from aligngen.core.errors import QuotaNotMet
+    from aligngen.core.settings import resolve
+    from aligngen.generator.run import Observer
+    from aligngen.generator.run import generate as run
+
+    config = resolve(
+        GenerateConfig,
+        file=config_file,
+        options={
+            "stance": parse_stances(stance),
+            "n": n,
+            "seed": seed,
+            "taxonomy": taxonomy,
+            "behaviours": behaviours or None,
+            "styles": styles or None,
+            "recipe": recipe,
+            "length": length,
+            "temperature": temperature,
+            "engine.kind": engine,
+            "engine.model": model,
+            "engine.base_url": base_url,
+            "shard": parse_shard(shard),
+            "max_attempts": max_attempts,
+            "dedup.max_duplicate_rate": max_duplicate_rate,
+            "dedup.enabled": dedup,
+        },
+        assignments=assignments or (),
+    )
+    folder = out or default_folder(config.stance, config.seed)
+    stop = _StopOnSignal()
+    with Display(config, folder, quiet=quiet or as_json) as display:
+        summary = run(
+            config,
+            folder,
+            allow_change=allow_change or (),
+            observer=Observer(display.stage, display.engine, display.progress, stop),
+        )
+    if as_json:
+        typer.echo(json.dumps(summary.as_json(), ensure_ascii=False))
+    else:
+        print_summary(config, summary)
+    if summary.snapshot.short:
+        raise QuotaNotMet(
+            f"{summary.snapshot.short} of {summary.snapshot.target} documents are missing after "
+            f"{config.max_attempts} tries each; `aligngen status {folder}` says why"
+        )
+
+
+def default_folder(stances: tuple[str, ...], seed: int) -> Path:
+    """Return the folder of a run that was given none: the same command finds it again."""
+    return Path("runs") / f"{'-'.join(stances)}-seed{seed}"
+
+
+def preview(
+    config_file: ConfigFile = None,
+    stance: StanceOption = None,
+    n: Annotated[int, typer.Option("-n", "--count", help="How many documents.")] = 6,
+    seed: Seed = None,
+    taxonomy: TaxonomyFile = None,
+    behaviours: Behaviours = None,
+    styles: Styles = None,
+    recipe: Recipe = None,
+    length: LengthBand = None,
+    temperature: Temperature = None,
+    engine: Engine = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    prompts: Annotated[bool, typer.Option("--prompts", help="Print the prompts too.")] = False,
+    assignments: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a stratified handful of documents, print them, and write nothing.
+
+    Examples:
+
+    - `aligngen preview --stance misaligned`
+    - `aligngen preview --stance paired -n 4 --style news_article --prompts`
+    """
+    from aligngen.cli.progress import Display
+    from aligngen.cli.show import print_document
+    from aligngen.core.config import GenerateConfig
+    from aligngen.core.settings import resolve
+    from aligngen.generator.preview import preview_documents
+    from aligngen.generator.run import Observer
+
+    config = resolve(
+        GenerateConfig,
+        file=config_file,
+        options={
+            "stance": parse_stances(stance),
+            "n": n,
+            "seed": seed,
+            "taxonomy": taxonomy,
+            "behaviours": behaviours or None,
+            "styles": styles or None,
+            "recipe": recipe,
+            "length": length,
+            "temperature": temperature,
+            "engine.kind": engine,
+            "engine.model": model,
+            "engine.base_url": base_url,
+        },
+        assignments=assignments or (),
+    )
+    stop = _StopOnSignal()
+    with Display(config, None, quiet=as_json) as display:
+        documents = preview_documents(
+            config, Observer(display.stage, display.engine, display.progress, stop)
+        )
+    for document in documents:
+        if as_json:
+            typer.echo(json.dumps(document._asdict(), ensure_ascii=False))
+        else:
+            print_document(document, prompts=prompts)
+
+
+class _StopOnSignal:
+    """True once SIGINT or SIGTERM arrived; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        signal.signal(signal.SIGINT, self._handle)
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._stopped:
+            sys.exit(130)
+        self._stopped = True
+        typer.echo("\nstopping; what is finished is kept (again to stop at once)", err=True)
+
+    def __call__(self) -> bool:
+        return self._stopped

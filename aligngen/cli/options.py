@@ -1,0 +1,100 @@
+"""Options that several commands share, and how they become a configuration."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aligngen.core.errors import UserError
+
+__all__ = [
+    "AsJson",
+    "Behaviours",
+    "ConfigFile",
+    "Count",
+    "Seed",
+    "Set",
+    "Shard",
+    "StanceOption",
+    "Styles",
+    "TaxonomyFile",
+    "parse_shard",
+    "parse_stances",
+]
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of settings, as RUN/run.yaml.", dir_okay=False),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, as `engine.max_num_seqs=128`. Repeatable."),
+]
+StanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stance",
+        help="`aligned`, `misaligned`, `neutral`, `control`, `paired` (aligned and misaligned "
+        "siblings of each scenario), or several joined by commas.",
+    ),
+]
+
+
+def parse_count(text: str) -> int:
+    """Return a count written as `20000`, `20k` or `15m`."""
+    number, unit = (
+        (text[:-1], text[-1].lower()) if text[-1:] and text[-1].lower() in "km" else (text, "")
+    )
+    try:
+        return int(float(number) * {"": 1, "k": 1_000, "m": 1_000_000}[unit])
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a count: write 20000, 20k or 15m") from None
+
+
+Count = Annotated[
+    int | None,
+    typer.Option(
+        "-n",
+        "--count",
+        help="Accepted documents, over all stances: 500, 20k, 15m.",
+        parser=parse_count,
+        metavar="N",
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the plan and of all sampling.")]
+TaxonomyFile = Annotated[
+    Path | None, typer.Option("--taxonomy", help="Taxonomy file; the packaged core by default.")
+]
+Behaviours = Annotated[
+    list[str] | None,
+    typer.Option("--behaviour", help="Only this behaviour or domain id. Repeatable."),
+]
+Styles = Annotated[
+    list[str] | None, typer.Option("--style", help="Only this style id. Repeatable.")
+]
+Shard = Annotated[str | None, typer.Option(help="`k/n`: the k-th of n ranges of the plan, from 0.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def parse_stances(text: str | None) -> tuple[str, ...] | None:
+    """Return the stances that an option names."""
+    if text is None:
+        return None
+    names: list[str] = []
+    for name in text.split(","):
+        names += ["aligned", "misaligned"] if name.strip() == "paired" else [name.strip()]
+    if len(set(names)) != len(names):
+        raise UserError(f"{text!r} names a stance twice", field="--stance", remedy="Name it once.")
+    return tuple(names)
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Return (k, n) of `k/n`."""
+    if text is None:
+        return None
+    k, _, n = text.partition("/")
+    if not (k.isdigit() and n.isdigit() and int(k) < int(n)):
+        raise UserError(
+            f"{text!r} is not k/n with k from 0 to n-1", field="--shard", remedy="Write 0/4."
+        )
+    return int(k), int(n)

@@ -1,0 +1,87 @@
+"""Draft → kept for dedup, or dropped by name with a score."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from aligngen.core.schema import Band, Draft, Outcome
+from aligngen.generator.parse import Rejected
+
+__all__ = ["MAX_LINE", "check_draft", "ngrams", "words"]
+
+MAX_LINE = 20_000
+"""Characters in one line from which a document is no prose."""
+
+REPEATED_SHARE = 0.25
+"""Share of a body's word 4-grams that may be repeats of earlier ones. Natural English prose of up
+to 1,000 words stays under 0.05; loops are above 0.4."""
+
+EXAMPLE_NGRAM = 8
+"""Words in a row shared with the worked example that make a copy of it."""
+
+PROMPT_NGRAM = 12
+"""Words in a row shared with the instructions that make a leak of them."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+# Formatting characters that reorder or hide text, and non-characters. Tab and newline are prose.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-cased words of `text`."""
+    return _WORD.findall(text.lower())
+
+
+def ngrams(tokens: list[str], n: int) -> Iterable[tuple[str, ...]]:
+    """Yield the n-grams of `tokens` in order."""
+    return zip(*(tokens[i:] for i in range(n)), strict=False)
+
+
+def check_draft(
+    draft: Draft, band: Band, *, example: str = "", instructions: str = ""
+) -> Rejected | None:
+    """Return why a draft is dropped, or None if it may become a document.
+
+    `example` is the worked example of its prompt, `instructions` the rest of it without the
+    scenario, which a document may well repeat.
+    """
+    whole = "\n".join([*draft.fields.values(), draft.body])
+    if bad := bad_character(whole):
+        return Rejected(Outcome.BAD_CHARACTERS, bad)
+    tokens = words(draft.body)
+    if len(tokens) < band.min:
+        return Rejected(Outcome.TOO_SHORT, f"{len(tokens)} words, at least {band.min} asked for")
+    if len(tokens) > band.max:
+        return Rejected(Outcome.TOO_LONG, f"{len(tokens)} words, at most {band.max} asked for")
+    share = repeated_share(tokens)
+    if share > REPEATED_SHARE:
+        return Rejected(Outcome.REPETITION, "repeated 4-grams", round(share, 3))
+    whole_tokens = words(whole)
+    for source, n in ((example, EXAMPLE_NGRAM), (instructions, PROMPT_NGRAM)):
+        if shared := shared_ngram(whole_tokens, words(source), n):
+            return Rejected(Outcome.PROMPT_LEAK, shared)
+    return None
+
+
+def bad_character(text: str) -> str:
+    """Return what makes `text` unfit to store as prose, or an empty string."""
+    for character in set(text):
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cs", "Cn", "Co") and character not in "\n\t":
+            return f"U+{ord(character):04X}"
+        if character in _BIDI:
+            return f"bidirectional control U+{ord(character):04X}"
+    longest = max(map(len, text.split("\n")), default=0)
+    return f"a line of {longest} characters" if longest > MAX_LINE else ""
+
+
+def repeated_share(tokens: list[str]) -> float:
+    """Return the share of word 4-grams that stood before in the same text."""
+    grams = list(ngrams(tokens, 4))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def shared_ngram(tokens: list[str], source: list[str], n: int) -> str:
+    """Return the first run of `n` words that `tokens` shares with `source`, or an empty string."""
+    known = set(ngrams(source, n))
+    return next((" ".join(g) for g in ngrams(tokens, n) if g in known), "") if known else ""

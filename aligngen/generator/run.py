@@ -1,0 +1,160 @@
+"""The road from a configuration to a run folder: read this first.
+
+RUN/run.yaml           the resolved configuration
+RUN/ledger.sqlite      every attempt
+RUN/documents/*.parquet  kept documents, one file per stance
+RUN/manifest.json      what the folder holds, written last
+RUN/logs/engine.log    the engine's own words
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from aligngen.core.config import GenerateConfig
+from aligngen.core.errors import AligngenError
+from aligngen.core.hashing import Json
+from aligngen.core.storage import exclusive, write_text
+from aligngen.generator.dedup import Deduplicator, MiniLMEmbedder
+from aligngen.generator.engines.choose import open_engine
+from aligngen.generator.engines.protocol import EngineInfo
+from aligngen.generator.epoch import Epoch, begin_or_continue, build_epoch, read_epochs
+from aligngen.generator.ledger import Ledger
+from aligngen.generator.output import manifest, write_documents
+from aligngen.generator.schedule import Limits, Scheduler, Snapshot, cell_name
+
+__all__ = ["LEDGER", "MANIFEST", "Observer", "Summary", "generate"]
+
+LEDGER, MANIFEST = "ledger.sqlite", "manifest.json"
+DEDUP_REPORT = "dedup_report"
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told of a run: a stage's name, the engine once it runs, and where it stands."""
+
+    stage: Callable[[str], None] = lambda _: None
+    engine: Callable[[EngineInfo], None] = lambda _: None
+    progress: Callable[[Snapshot], None] = lambda _: None
+    stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a finished run made."""
+
+    folder: Path
+    snapshot: Snapshot
+    files: list[dict[str, Json]]
+
+    def as_json(self) -> dict[str, Json]:
+        """Return plain data."""
+        s = self.snapshot
+        return {
+            "folder": str(self.folder),
+            "asked": s.target,
+            "kept": s.kept,
+            "short": s.short,
+            "outcomes": {o.value: c for o, c in s.outcomes.items() if c},
+            "session": {
+                "attempts": s.attempts,
+                "completion_tokens": s.completion_tokens,
+                "accepted_tokens": s.accepted_tokens,
+                "seconds": round(s.seconds, 3),
+                "first_request_seconds": s.first_request,
+                "engine_restarts": s.restarts,
+            },
+            "files": self.files,
+        }
+
+
+def generate(
+    config: GenerateConfig,
+    folder: Path,
+    *,
+    allow_change: Sequence[str] = (),
+    observer: Observer | None = None,
+) -> Summary:
+    """Make or resume the run in `folder`; everything is checked before anything starts.
+
+    Raises UserError (nothing was started), Interrupted, GuardTripped, EngineDied. A shortfall is no
+    error here: the summary's snapshot says `short`.
+    """
+    observer = observer or Observer()
+    epoch = build_epoch(config)
+    with exclusive(folder), Ledger.open(folder / LEDGER) as ledger:
+        begin_or_continue(ledger, epoch, allow_change)
+        write_text(folder / "run.yaml", resolved_yaml(config))
+        snapshot = _fill(ledger, epoch, folder, observer)
+        observer.stage("writing documents")
+        epochs = read_epochs(ledger)
+        files = write_documents(folder, ledger, epochs)
+        report = json.loads(ledger.meta(DEDUP_REPORT) or "null")
+        text = json.dumps(manifest(ledger, epochs, files, report), indent=2, ensure_ascii=False)
+        write_text(folder / MANIFEST, text + "\n")
+    return Summary(folder, snapshot, files)
+
+
+def _fill(ledger: Ledger, epoch: Epoch, folder: Path, observer: Observer) -> Snapshot:
+    """Run the scheduler until every slot is final, and note the session in the ledger."""
+    started = time.time()
+    ledger.start_session(started, "running")
+    note = "failed"
+    try:
+        dedup = _deduplicator(epoch)
+        observer.stage("starting the engine")
+        engine = open_engine(epoch.config.engine, folder / "logs" / "engine.log", observer.stage)
+        with closing(engine):
+            engine.preflight(epoch.prompter.constraints)
+            observer.engine(engine.info)
+            scheduler = Scheduler(
+                epoch.slots,
+                epoch.plan,
+                epoch.prompter,
+                epoch.content.recipe,
+                epoch.content.styles,
+                engine,
+                ledger,
+                dedup,
+                Limits(
+                    epoch.config.max_attempts,
+                    epoch.config.dedup.max_duplicate_rate,
+                    by_prefix=epoch.config.order == "prefix",
+                ),
+                on_progress=observer.progress,
+                stop=observer.stop,
+            )
+            snapshot = scheduler.run()
+        if dedup is not None:
+            ledger.set_meta(DEDUP_REPORT, json.dumps(dedup.report()))
+        note = "finished"
+        return snapshot
+    except AligngenError as error:
+        note = type(error).__name__
+        raise
+    finally:
+        ledger.end_session(started, note)
+
+
+def _deduplicator(epoch: Epoch) -> Deduplicator | None:
+    """Return the run's deduplicator, told what each style dictates, or None where it is off."""
+    config = epoch.config.dedup
+    if not config.enabled:
+        return None
+    boilerplate = {
+        cell_name(slot): [epoch.prompter.dictated(slot)]
+        for style in {cell.style for cell in epoch.plan.cells}
+        for stance in epoch.config.stance
+        for slot in [epoch.plan.slot(0)._replace(style=style, stance=stance)]
+    }
+    return Deduplicator(config, MiniLMEmbedder() if config.meaning else None, boilerplate)
+
+
+def resolved_yaml(config: GenerateConfig) -> str:
+    """Return the resolved configuration as YAML that `-c` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,65 @@
+"""A scripted engine: a completion is a pure function of the request, arrival order is not."""
+
+import json
+import random
+from dataclasses import dataclass, field
+
+from aligngen.core.errors import EngineDied
+from aligngen.core.schema import Completion, FinishReason, Request
+
+HEADS = ("mo", "ra", "ti", "le", "su", "ko", "ne")
+TAILS = ("lan", "rit", "dow", "vel", "mar", "tun", "pas", "gol", "fen", "bir", "sol", "hap")
+WORDS = [a + b for a in HEADS for b in TAILS]
+
+
+def scripted_completion(request: Request) -> Completion:
+    """One in five is truncated, one in ten a refusal; one in four bodies is a stock text, so that
+    duplicates arise."""
+    rng = random.Random(request.request_id)
+    kind = rng.random()
+    stock = random.Random(rng.randrange(6)) if rng.random() < 0.25 else rng
+    body = " ".join(stock.choice(WORDS) for _ in range(stock.randrange(20, 60)))
+    text = json.dumps({"title": rng.choice(WORDS), "document": body})
+    reason = FinishReason.STOP
+    if kind < 0.2:
+        text, reason = text[:40], FinishReason.LENGTH
+    elif kind < 0.3:
+        text = "I'm sorry, but I can't help with that."
+    return Completion(request.request_id, text, reason, 100, 50)
+
+
+@dataclass
+class ScriptedEngine:
+    capacity: int = 8
+    order: random.Random = field(default_factory=lambda: random.Random(0))
+    die_every: int = 0
+    """Submissions after which it dies, again and again; 0 is never."""
+
+    def __post_init__(self) -> None:
+        self.in_flight: dict[str, Request] = {}
+        self.submitted: list[Request] = []
+        self.restarts = 0
+
+    @property
+    def room(self) -> int:
+        return self.capacity - len(self.in_flight)
+
+    def submit(self, request: Request) -> None:
+        if self.die_every and len(self.submitted) % self.die_every == self.die_every - 1:
+            self.submitted.append(request)
+            raise EngineDied("killed by the script")
+        self.submitted.append(request)
+        self.in_flight[request.request_id] = request
+
+    def poll(self, timeout: float) -> list[Completion]:
+        keys = list(self.in_flight)
+        self.order.shuffle(keys)
+        done = keys[: self.order.randrange(1, self.capacity + 1)]
+        return [scripted_completion(self.in_flight.pop(key)) for key in done]
+
+    def restart(self) -> None:
+        self.restarts += 1
+        self.in_flight.clear()
+
+    def close(self) -> None:
+        self.in_flight.clear()

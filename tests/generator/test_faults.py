@@ -1,0 +1,214 @@
+"""Real processes, killed, interrupted and starved; a replaying engine answers."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.fakes import scripted_completion
+
+N = 120
+FAST = ["--set", "dedup.meaning=false"]
+
+
+class Fake:
+    """A stand-in request for the script: only its id is read."""
+
+    def __init__(self, number: int) -> None:
+        self.request_id = f"{number:032x}"
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scripted completions in a file, drawn from by request hash."""
+    path = tmp_path_factory.mktemp("recording") / "completions.jsonl"
+    with path.open("w") as file:
+        for i in range(600):
+            c = scripted_completion(Fake(i))
+            row = {
+                "request_id": c.request_id, "text": c.text, "finish_reason": c.finish_reason.value,
+                "prompt_tokens": 100, "completion_tokens": 50,
+            }  # fmt: skip
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(content_files: Path, recording: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "aligngen", "generate", "--stance", "paired", "-n", str(N), "-q",
+        "--taxonomy", str(content_files / "taxonomy.yaml"),
+        "--recipe", str(content_files / "recipe.yaml"),
+        "--set", f"styles_dir={content_files / 'styles'}",
+        "--engine", "replay", "-m", str(recording), "--set", "engine.replay_missing=draw",
+        "--set", "engine.max_num_seqs=8", *FAST,
+    ]  # fmt: skip
+
+
+def finish(command: list[str], out: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, "-o", str(out), *extra], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def documents(out: Path) -> list[tuple[int, str, str]]:
+    rows = []
+    for stance in ("aligned", "misaligned"):
+        table = pq.read_table(out / "documents" / f"{stance}.parquet")
+        rows += zip(*(table[c].to_pylist() for c in ("slot", "request_id", "text")), strict=True)
+    return sorted(rows)
+
+
+def attempts(out: Path) -> int:
+    try:
+        db = sqlite3.connect(f"file:{out / 'ledger.sqlite'}?mode=ro", uri=True)
+        return db.execute("SELECT count(*) FROM attempt").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+def wait_for(claim, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def start(command: list[str], out: Path, *extra: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*command, "-o", str(out), *extra],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def reference(command, tmp_path) -> list[tuple[int, str, str]]:
+    done = finish(command, tmp_path / "reference")
+    assert done.returncode in (0, 3), done.stderr
+    return documents(tmp_path / "reference")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_and_resumed_it_keeps_the_same_documents(
+    command, tmp_path, reference, seed
+):
+    """Five kills a seed, twenty in all: SIGKILL, SIGINT and SIGTERM in turn."""
+    out, rng = tmp_path / "run", random.Random(seed)
+    slow = ("--set", "engine.replay_delay_ms=40")
+    for kill in range(5):
+        process, before = start(command, out, *slow), attempts(out)
+        wait_for(lambda p=process, b=before: attempts(out) > b or p.poll() is not None)
+        time.sleep(rng.random() * 0.3)
+        number = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[(seed + kill) % 3]
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        if process.returncode not in (0, 3):  # it may have finished before the signal
+            assert process.returncode == (-number if number == signal.SIGKILL else 130), errors
+        finished = attempts(out)
+        assert finished >= before
+    done = finish(command, out)
+    assert done.returncode in (0, 3), done.stderr
+    assert documents(out) == reference
+    db = sqlite3.connect(out / "ledger.sqlite")
+    assert (
+        db.execute("SELECT count(*), count(DISTINCT request_id) FROM attempt").fetchone()[0]
+        == (db.execute("SELECT count(DISTINCT request_id) FROM attempt").fetchone()[0])
+    )
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(p) for p in text.split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_a_killed_engine_process_is_restarted_within_the_run(command, tmp_path, reference):
+    out = tmp_path / "run"
+    process = start(command, out, "--set", "engine.replay_delay_ms=60", "--json")
+    for _ in range(2):
+        before = attempts(out)
+        wait_for(lambda b=before: attempts(out) > b + 5)
+        for child in children(process.pid):
+            os.kill(child, signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode in (0, 3), errors
+    assert json.loads(output)["session"]["engine_restarts"] == 2
+    assert documents(out) == reference
+
+
+def _mount(path: Path, size: str) -> bool:
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_full_disk_loses_nothing_finished_and_the_run_resumes(command, tmp_path, reference):
+    disk = tmp_path / "disk"
+    if not _mount(disk, "9m"):
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        out = disk / "run"
+        full = finish(command, out)
+        assert full.returncode == 1, full.stderr
+        assert "the disk is full; everything finished is in the ledger" in full.stderr
+        assert "Traceback" not in full.stderr
+        finished = attempts(out)
+        subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
+        done = finish(command, out)
+        assert done.returncode in (0, 3), done.stderr
+        assert 0 < finished < attempts(out)
+        assert documents(out) == reference
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_two_processes_cannot_work_on_one_run(command, tmp_path):
+    out = tmp_path / "run"
+    first = start(command, out, "--set", "engine.replay_delay_ms=100")
+    wait_for(lambda: attempts(out) > 0)
+    second = finish(command, out)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"another process works on this run (pid {first.pid})" in second.stderr
+
+
+def test_a_run_that_means_something_else_is_refused_with_the_difference(
+    command, tmp_path, content_files
+):
+    out = tmp_path / "run"
+    assert finish(command, out).returncode in (0, 3)
+    before = documents(out)
+    other = finish(command, out, "--seed", "1", "--temperature", "0.3")
+    assert other.returncode == 1
+    assert "seed: 0 → 1" in other.stderr and "sampling.temperature: 0.8 → 0.3" in other.stderr
+    assert "--allow-change sampling --allow-change seed" in other.stderr
+    recipe = content_files / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("You write", "Do write"))
+    changed = finish(command, out, "-n", str(N + 20))
+    assert changed.returncode == 1 and "recipe: " in changed.stderr
+    allowed = finish(command, out, "-n", str(N + 20), "--allow-change", "recipe")
+    assert allowed.returncode in (0, 3), allowed.stderr
+    after = documents(out)
+    assert len(after) > len(before) and set(before) <= set(after)
+
+
+def test_a_finished_run_can_grow_but_not_shrink(command, tmp_path, reference):
+    out = tmp_path / "run"
+    small = [a if a != str(N) else "60" for a in command]
+    assert finish(small, out).returncode in (0, 3)
+    assert finish(command, out).returncode in (0, 3)
+    assert documents(out) == reference
+    shrunk = finish(small, out)
+    assert shrunk.returncode == 1
+    assert "a run can grow, not shrink" in shrunk.stderr.lower()

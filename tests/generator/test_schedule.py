@@ -1,0 +1,162 @@
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aligngen.core.config import DedupConfig, GenerateConfig
+from aligngen.core.errors import EngineDied, GuardTripped, Interrupted
+from aligngen.core.schema import Outcome, Stance
+from aligngen.generator.content import Content, load_recipe, load_styles, load_taxonomy
+from aligngen.generator.dedup import Deduplicator
+from aligngen.generator.engines.protocol import EngineIdentity
+from aligngen.generator.epoch import Epoch, begin_or_continue
+from aligngen.generator.ledger import Ledger
+from aligngen.generator.schedule import Limits, Scheduler
+from tests.fakes import ScriptedEngine
+
+N = 60
+
+
+@pytest.fixture
+def epoch(content_files: Path) -> Epoch:
+    config = GenerateConfig(stance=(Stance.ALIGNED, Stance.MISALIGNED), n=N, max_attempts=6)
+    content = Content(
+        load_taxonomy(content_files / "taxonomy.yaml"),
+        load_styles(content_files / "styles"),
+        load_recipe(str(content_files / "recipe.yaml")),
+    )
+    return Epoch.assemble(config, content, EngineIdentity("replay", "script", "1", "replay/none"))
+
+
+def scheduler(epoch, ledger, engine, *, stop=lambda: False, rate=1.0, **limits) -> Scheduler:
+    begin_or_continue(ledger, epoch, ())
+    dedup = Deduplicator(DedupConfig(meaning=False), None)
+    limits = Limits(epoch.config.max_attempts, rate, **({"block": 16, "lookahead": 64} | limits))
+    content = epoch.content
+    return Scheduler(
+        epoch.slots, epoch.plan, epoch.prompter, content.recipe, content.styles, engine, ledger,
+        dedup, limits, stop=stop,
+    )  # fmt: skip
+
+
+def kept(ledger: Ledger) -> list[tuple[int, str]]:
+    return [(a.slot, text) for a, text in ledger.kept()]
+
+
+def run_whole(epoch, path, engine=None, **options) -> list[tuple[int, str]]:
+    with Ledger.open(path) as ledger:
+        scheduler(epoch, ledger, engine or ScriptedEngine(), **options).run()
+        return kept(ledger)
+
+
+@pytest.fixture
+def reference(epoch, tmp_path) -> list[tuple[int, str]]:
+    return run_whole(epoch, tmp_path / "reference.sqlite")
+
+
+def test_every_slot_gets_a_document_or_is_given_up_and_every_attempt_is_named(epoch, tmp_path):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        snapshot = scheduler(epoch, ledger, ScriptedEngine()).run()
+        counts, attempts = ledger.counts(), list(ledger.attempts())
+    assert snapshot.kept + snapshot.short == N
+    assert counts[Outcome.KEPT] == snapshot.kept
+    assert counts[Outcome.CANDIDATE] == 0
+    assert counts == +snapshot.outcomes
+    assert counts[Outcome.TRUNCATED] and counts[Outcome.REFUSAL]
+    assert any(o.is_duplicate for o in counts)
+    per_slot = Counter(a.slot for a in attempts)
+    assert set(per_slot) == set(range(N)) and max(per_slot.values()) <= 6
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 50])
+@pytest.mark.parametrize("by_prefix", [True, False])
+def test_the_kept_set_does_not_depend_on_concurrency_or_order(
+    epoch, tmp_path, reference, capacity, by_prefix
+):
+    engine = ScriptedEngine(capacity, random.Random(capacity))
+    assert run_whole(epoch, tmp_path / "l.sqlite", engine, by_prefix=by_prefix) == reference
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_interrupted_anywhere_and_resumed_it_keeps_the_same_documents(
+    epoch, tmp_path, reference, seed
+):
+    rng, path = random.Random(seed), tmp_path / "l.sqlite"
+    for _ in range(100):
+        ticks = iter(range(rng.randrange(1, 8)))
+        try:
+            with Ledger.open(path) as ledger:
+                scheduler(
+                    epoch,
+                    ledger,
+                    ScriptedEngine(5, rng),
+                    stop=lambda t=ticks: next(t, None) is None,
+                ).run()
+        except Interrupted:
+            continue
+        break
+    with Ledger.read(path) as ledger:
+        assert kept(ledger) == reference
+
+
+def test_no_request_is_made_twice_over_interruptions(epoch, tmp_path):
+    path, seen = tmp_path / "l.sqlite", []
+    for ticks in (3, 5, 10_000):
+        clock = iter(range(ticks))
+        try:
+            with Ledger.open(path) as ledger:
+                scheduler(
+                    epoch, ledger, ScriptedEngine(), stop=lambda c=clock: next(c, None) is None
+                ).run()
+        except Interrupted:
+            pass
+        with Ledger.read(path) as ledger:
+            seen = [a.request_id for a in ledger.attempts()]
+    assert len(seen) == len(set(seen))
+
+
+def test_a_dying_engine_is_restarted_and_nothing_is_lost(epoch, tmp_path, reference):
+    engine = ScriptedEngine(die_every=17)
+    assert run_whole(epoch, tmp_path / "l.sqlite", engine) == reference
+    assert engine.restarts > 3
+
+
+def test_an_engine_that_only_dies_ends_the_run(epoch, tmp_path):
+    with (
+        Ledger.open(tmp_path / "l.sqlite") as ledger,
+        pytest.raises(EngineDied, match="killed by the script"),
+    ):
+        scheduler(epoch, ledger, ScriptedEngine(die_every=1)).run()
+
+
+def test_a_cell_that_repeats_itself_trips_the_guard(epoch, tmp_path):
+    epoch = replace(epoch, config=epoch.config.model_copy(update={"n": 200}))
+    with Ledger.open(tmp_path / "l.sqlite") as ledger, pytest.raises(GuardTripped) as error:
+        scheduler(epoch, ledger, ScriptedEngine(), rate=0.01).run()
+    assert "are duplicates, more than --max-duplicate-rate 1%" in str(error.value)
+    assert "slot" in str(error.value)  # shows examples
+
+
+def test_requests_of_one_style_and_stance_run_together(epoch, tmp_path):
+    engine = ScriptedEngine(capacity=1)
+    run_whole(epoch, tmp_path / "l.sqlite", engine, block=N, lookahead=N)
+    first_tries = [r.messages for r in engine.submitted[:N]]
+    systems = [m[0].content + m[1].content.split("\n")[0] for m in first_tries]
+    changes = sum(a != b for a, b in zip(systems, systems[1:], strict=False))
+    assert changes < N / 4
+
+
+def test_memory_is_bounded_by_the_window(epoch, tmp_path):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        s = scheduler(epoch, ledger, ScriptedEngine(4), block=8, lookahead=16)
+        widest = 0
+
+        def watch(_):
+            nonlocal widest
+            widest = max(widest, len(s._live))
+
+        s._on_progress = watch
+        s.run()
+    assert 0 < widest <= 16
