@@ -26,7 +26,7 @@ from aligngen.generator.engines.protocol import EngineInfo
 from aligngen.generator.epoch import Epoch, begin_or_continue, build_epoch, read_epochs
 from aligngen.generator.ledger import Ledger
 from aligngen.generator.output import manifest, write_documents
-from aligngen.generator.schedule import Limits, Scheduler, Snapshot, cell_name
+from aligngen.generator.schedule import Limits, Scheduler, Snapshot, cell_name, standing
 
 __all__ = ["LEDGER", "MANIFEST", "Observer", "Summary", "generate"]
 
@@ -90,7 +90,9 @@ def generate(
     with exclusive(folder), Ledger.open(folder / LEDGER) as ledger:
         begin_or_continue(ledger, epoch, allow_change)
         write_text(folder / "run.yaml", resolved_yaml(config))
-        snapshot = _fill(ledger, epoch, folder, observer)
+        snapshot = standing(ledger, epoch.slots)
+        if snapshot.kept + snapshot.short < snapshot.target:
+            snapshot = _fill(ledger, epoch, folder, observer)
         observer.stage("writing documents")
         epochs = read_epochs(ledger)
         files = write_documents(folder, ledger, epochs)

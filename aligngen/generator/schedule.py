@@ -22,7 +22,7 @@ from aligngen.generator.parse import Rejected, parse
 from aligngen.generator.plan import Plan
 from aligngen.generator.prompt import Prompter, render_document
 
-__all__ = ["Limits", "Scheduler", "Snapshot", "cell_name"]
+__all__ = ["Limits", "Scheduler", "Snapshot", "cell_name", "standing"]
 
 FRONTIER = "frontier"
 """Ledger key: the first slot that is not final."""
@@ -76,6 +76,16 @@ class Snapshot:
     message: str = ""
 
 
+def standing(ledger: Ledger, slots: range) -> Snapshot:
+    """Return where a run stands by its ledger, before anything starts."""
+    outcomes = ledger.counts()
+    kept = outcomes[Outcome.KEPT]
+    frontier = int(ledger.meta(FRONTIER) or slots.start)
+    # Every kept document stands before the frontier; the rest before it was given up.
+    short = frontier - slots.start - kept
+    return Snapshot(target=len(slots), kept=kept, short=short, outcomes=outcomes)
+
+
 @dataclass(slots=True)
 class _Live:
     """A slot between its first request and its final decision."""
@@ -111,7 +121,8 @@ class Scheduler:
         self._recipe, self._styles = recipe, styles
         self._engine, self._ledger, self._dedup, self._limits = engine, ledger, dedup, limits
         self._on_progress, self._stop = on_progress, stop
-        self._frontier = int(ledger.meta(FRONTIER) or slots.start)
+        self.snapshot = standing(ledger, slots)
+        self._frontier = slots.start + self.snapshot.kept + self.snapshot.short
         self._incoming: Iterator[Slot] = iter(())
         self._admitted = self._frontier
         self._live: dict[int, _Live] = {}
@@ -122,7 +133,6 @@ class Scheduler:
         self._examples: dict[str, deque[str]] = {}
         self._restored = False
         self._silent_restarts = 0
-        self.snapshot = Snapshot(target=len(slots))
 
     def run(self) -> Snapshot:
         """Work until every slot is final; raise Interrupted, GuardTripped or EngineDied."""
@@ -151,9 +161,6 @@ class Scheduler:
 
     def _resume(self) -> None:
         """Take up the undecided slots; what is final is counted, not read."""
-        self.snapshot.outcomes = self._ledger.counts()
-        self.snapshot.kept = self.snapshot.outcomes[Outcome.KEPT]
-        self.snapshot.short = self._frontier - self._slots.start - self.snapshot.kept
         self._incoming = self._plan.slots(range(self._frontier, self._slots.stop))
         pending: dict[int, tuple[int, Outcome, int]] = {}
         for attempt in self._ledger.attempts(self._frontier):

@@ -3,13 +3,14 @@
 import fcntl
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from aligngen.core.hashing import Json
 from aligngen.core.schema import FinishReason, Outcome, Slot
 from aligngen.generator.epoch import Epoch, read_epochs
 from aligngen.generator.ledger import Ledger
+from aligngen.generator.schedule import standing
 
 __all__ = ["CellStatus", "RunStatus", "read_status"]
 
@@ -59,7 +60,18 @@ class RunStatus:
 
     def as_json(self) -> dict[str, Json]:
         """Return plain data."""
-        return asdict(self)
+        cells: list[Json] = [
+            {
+                "stance": c.stance,
+                "behaviour": c.behaviour,
+                "style": c.style,
+                "target": c.target,
+                "outcomes": dict(c.outcomes),
+            }
+            for c in self.cells
+        ]
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cells"}
+        return {**plain, "cells": cells}
 
 
 def read_status(folder: Path) -> RunStatus:
@@ -105,10 +117,8 @@ class _Tally:
     def _status(self, ledger: Ledger, folder: Path) -> RunStatus:
         running = is_running(folder)
         seconds, last_note, count = self._worked(ledger, running)
-        target, kept = len(self.epoch.slots), self.outcomes[Outcome.KEPT]
-        frontier = int(ledger.meta("frontier") or self.epoch.slots.start)
-        # Every kept document stands before the frontier; the rest before it was given up.
-        short = frontier - self.epoch.slots.start - kept
+        now = standing(ledger, self.epoch.slots)
+        target, kept, short = now.target, now.kept, now.short
         left = target - kept - short
         finished = left <= 0 and (folder / "manifest.json").is_file()
         state = "running" if running else "finished" if finished else last_note

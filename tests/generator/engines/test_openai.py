@@ -100,7 +100,7 @@ def test_no_credit_stops_the_run(endpoint, open_engine):
 def test_an_endpoint_that_is_gone_is_a_dead_engine(open_engine):
     config = EngineConfig(kind="openai", model="m", base_url="http://127.0.0.1:9/v1")
     engine = open_engine(config, tries=2)
-    with pytest.raises(EngineDied, match="127.0.0.1:9"):
+    with pytest.raises(EngineDied, match=r"127\.0\.0\.1:9"):
         drain(engine, [request(1)])
     with pytest.raises(EngineDied):
         engine.submit(request(2))
