@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from aligngen import __version__
-
-# D from aligngen.cli.dedup import dedup_command
+from aligngen.cli.dedup import dedup_command
 from aligngen.cli.doctor import doctor
 from aligngen.cli.generate import generate, preview
 from aligngen.cli.plan import plan
@@ -50,7 +49,7 @@ app.command()(preview)
 app.command()(plan)
 app.command()(status)
 app.command()(show)
-# D app.command("dedup")(dedup_command)
+app.command("dedup")(dedup_command)
 app.command()(doctor)
 
 
