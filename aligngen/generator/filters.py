@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aligngen.core.schema import Band, Draft, Outcome
+from aligngen.generator.constraint import BODY
 from aligngen.generator.parse import Rejected
 
-__all__ = ["MAX_LINE", "check_draft", "ngrams", "words"]
+__all__ = ["MAX_LINE", "check_draft", "cut_field", "ngrams", "words"]
 
 MAX_LINE = 20_000
 """Characters in one line from which a document is no prose."""
@@ -38,13 +39,21 @@ def ngrams(tokens: list[str], n: int) -> Iterable[tuple[str, ...]]:
 
 
 def check_draft(
-    draft: Draft, band: Band, *, example: str = "", instructions: str = ""
+    draft: Draft,
+    band: Band,
+    *,
+    bounds: Mapping[str, int] | None = None,
+    example: str = "",
+    instructions: str = "",
 ) -> Rejected | None:
     """Return why a draft is dropped, or None if it may become a document.
 
-    `example` is the worked example of its prompt, `instructions` the rest of it without the
+    `bounds` are the greatest lengths in characters that the constraint lets header fields and body
+    have, `example` is the worked example of its prompt, `instructions` the rest of it without the
     scenario, which a document may well repeat.
     """
+    if cut := cut_field(draft, bounds or {}):
+        return Rejected(Outcome.TRUNCATED, f"{cut} reaches the length bound")
     whole = "\n".join([*draft.fields.values(), draft.body])
     if bad := bad_character(whole):
         return Rejected(Outcome.BAD_CHARACTERS, bad)
@@ -61,6 +70,15 @@ def check_draft(
         if shared := shared_ngram(whole_tokens, words(source), n):
             return Rejected(Outcome.PROMPT_LEAK, shared)
     return None
+
+
+def cut_field(draft: Draft, bounds: Mapping[str, int]) -> str:
+    """Return the field that the constraint closed, not the model, or an empty string.
+
+    A string as long as its bound was cut there; the space before a cut is stripped by then.
+    """
+    lengths = {name: len(value) for name, value in draft.fields.items()} | {BODY: len(draft.body)}
+    return next((n for n, bound in bounds.items() if lengths[n] >= bound - 1), "")
 
 
 def bad_character(text: str) -> str:

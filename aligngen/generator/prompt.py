@@ -22,7 +22,7 @@ from aligngen.core.schema import (
     Stance,
     Style,
 )
-from aligngen.generator.constraint import BODY, HEADER_END, build_constraint
+from aligngen.generator.constraint import BODY, HEADER_END, body_bounds, build_constraint
 from aligngen.generator.content import Content
 from aligngen.generator.engines.protocol import EngineIdentity
 from aligngen.generator.plan import Plan
@@ -75,11 +75,14 @@ class Prompter:
         self._check_templates()
 
     def _check_templates(self) -> None:
-        """Render one request per style and stance, so that a broken template starts nothing."""
-        for style in self._forms:
+        """Render every template once per style and stance, so that a broken one starts nothing."""
+        for style, form in self._forms.items():
+            fields = dict.fromkeys(form.style.fields, "")
+            render_document(form.style, fields, "")
             for stance in self._plan.stances:
                 slot = self._plan.slot(0)._replace(style=style, stance=stance)
                 self.request(slot, 0)
+                self.instructions(slot)
 
     @property
     def constraints(self) -> list[Constraint]:
@@ -94,6 +97,16 @@ class Prompter:
     def band(self, style: str) -> Band:
         """Return the length band in force for a style."""
         return self._forms[style].band
+
+    def bounds(self, style: str) -> dict[str, int]:
+        """Return the greatest length in characters that the constraint lets each part have."""
+        form = self._forms[style]
+        if self._recipe.constraint == "none":
+            return {}
+        bounds = {name: spec.max_chars for name, spec in form.style.fields.items()}
+        if self._recipe.constraint == "json":
+            bounds[BODY] = body_bounds(form.band)[1]
+        return bounds
 
     def request(self, slot: Slot, attempt: int) -> Request:
         """Return the request of one try of `slot`."""
@@ -159,13 +172,14 @@ class Prompter:
 def _without_scenario(context: Mapping[str, object]) -> dict[str, object]:
     """Return a template context in which everything that a scenario brings is blank."""
     blanks = ("domain", "taken", "not_taken", "situation", "example_json", "example_text")
-    behaviour, axes = context["behaviour"], context["axes"]
+    behaviour, axes, example = context["behaviour"], context["axes"], context["example"]
     assert isinstance(behaviour, dict)
     assert isinstance(axes, dict)
+    assert isinstance(example, dict)
     return {
         **context,
         **dict.fromkeys(blanks, ""),
-        "example": {"fields": {}, "body": ""},
+        "example": {"fields": dict.fromkeys(example["fields"], ""), "body": ""},
         "behaviour": dict.fromkeys(behaviour, ""),
         "axes": dict.fromkeys(axes, ""),
     }

@@ -299,6 +299,7 @@ class Scheduler:
         return check_draft(
             draft,
             self._prompter.band(slot.style),
+            bounds=self._prompter.bounds(slot.style),
             example=self._prompter.dictated(slot),
             instructions=self._prompter.instructions(slot),
         )

@@ -97,7 +97,7 @@ def test_prose_is_not_taken_for_a_refusal(text):
     assert not is_refusal(text)
 
 
-def verdict(body: str = PROSE, **options: str) -> Outcome | None:
+def verdict(body: str = PROSE, **options) -> Outcome | None:
     rejected = check_draft(Draft({"title": "A night"}, body), BAND, **options)
     return rejected.outcome if rejected else None
 
@@ -123,6 +123,12 @@ def test_prose_passes():
 )
 def test_unfit_bodies_are_dropped_by_name_and_odd_ones_kept(body, expected):
     assert verdict(body) is expected
+
+
+def test_a_text_that_the_constraint_cut_is_truncated():
+    assert verdict(bounds={"document": len(PROSE)}) is Outcome.TRUNCATED
+    assert verdict(bounds={"title": len("A night")}) is Outcome.TRUNCATED
+    assert verdict(bounds={"document": len(PROSE) + 2, "title": 90}) is None
 
 
 def test_a_copy_of_the_worked_example_is_a_leak():

@@ -148,3 +148,26 @@ def test_the_command_module_loads_nothing_heavy():
     code = "import sys, aligngen.cli.dedup; print({'torch', 'numpy', 'faiss'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def process(*arguments):
+    command = [sys.executable, "-m", "aligngen", "dedup", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_as_a_process_it_ends_with_0_and_says_what_it_did(tmp_path, corpus):
+    path = write_jsonl(tmp_path / "in.jsonl", corpus)
+    done = process(path, "-o", tmp_path / "out", "--no-meaning")
+    assert done.returncode == 0
+    assert "5 documents: 2 kept" in done.stderr
+    assert done.stdout == ""
+
+
+def test_as_a_process_bad_input_is_one_line_and_exit_1(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(GOOD + b"{")
+    done = process(path, "-o", tmp_path / "out", "--no-meaning")
+    assert done.returncode == 1
+    assert "in.jsonl:2: malformed JSON" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aligngen.core.config import EngineConfig
+from aligngen.core.errors import EngineDied
 from aligngen.core.schema import Completion, Constraint, Message, Request, Sampling
 from aligngen.generator.engines.process import ProcessEngine
 
@@ -46,6 +47,15 @@ def drain(engine, requests, seconds=60.0) -> list[Completion]:
         done += engine.poll(0.5)
         assert time.monotonic() < deadline, f"{len(done)} of {total} after {seconds} s"
     return done
+
+
+def poll_until_death(engine):
+    try:
+        for _ in range(50):
+            engine.poll(1)
+    except EngineDied as death:
+        return str(death)
+    pytest.fail("the engine lives")
 
 
 def write_recording(path: Path, requests, identity=None) -> Path:

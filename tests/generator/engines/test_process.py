@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import request
+from conftest import poll_until_death, request
 
 from aligngen.core.config import EngineConfig
 from aligngen.core.errors import EngineDied, UserError
@@ -43,15 +43,6 @@ def engine(slow, tmp_path):
     engine = open_engine(slow, tmp_path / "engine.log", lambda text: None)
     yield engine
     engine.close()
-
-
-def poll_until_death(engine):
-    try:
-        for _ in range(50):
-            engine.poll(1)
-    except EngineDied as death:
-        return str(death)
-    pytest.fail("the engine lives")
 
 
 def test_a_killed_engine_is_reported_with_its_signal(engine):
