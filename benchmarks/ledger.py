@@ -14,9 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from aligngen.core.config import DedupConfig, EngineConfig, GenerateConfig
 from aligngen.core.schema import Completion, FinishReason, Outcome
-from aligngen.generator.dedup import Deduplicator
+from aligngen.generator.dedup import Deduplicator, Sketch
 from aligngen.generator.epoch import begin_or_continue, build_epoch
 from aligngen.generator.ledger import Ledger
 from benchmarks.machine import save
@@ -42,7 +44,7 @@ def fill(folder: Path, recording: Path, attempts: int) -> float:
         recipe="compact",
     )
     epoch = build_epoch(config)
-    sketcher = Deduplicator(DedupConfig(meaning=False), None)
+    real = Deduplicator(DedupConfig(meaning=False), None).sketch(completion(0).text, "cell")
     spent = 0.0
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         begin_or_continue(ledger, epoch, ())
@@ -52,8 +54,7 @@ def fill(folder: Path, recording: Path, attempts: int) -> float:
             for attempt in range(drops + 1):
                 c = completion(number)
                 kept = attempt == drops
-                # Real sketches of distinct texts; a vector of noise keeps the size of a real one.
-                blob = _with_vector(sketcher.sketch(c.text, "cell"), number) if kept else None
+                blob = _sketch_like(real, number) if kept else None
                 started = time.perf_counter()
                 outcome = Outcome.CANDIDATE if kept else Outcome.TOO_LONG
                 ledger.record(slot, attempt, c, outcome, sketch=blob)
@@ -67,12 +68,16 @@ def fill(folder: Path, recording: Path, attempts: int) -> float:
     return spent / number
 
 
-def _with_vector(sketch, seed: int) -> bytes:
-    import numpy as np
-
-    v = np.random.default_rng(seed).normal(size=384)
-    vector = np.rint(4000 * v / np.linalg.norm(v)).astype(np.int16)
-    return sketch._replace(vector=vector).to_blob()
+def _sketch_like(real: Sketch, seed: int) -> bytes:
+    """Return a sketch of the size of a real one, of noise: its content costs the ledger nothing."""
+    rng = np.random.default_rng(seed)
+    vector = rng.normal(size=384)
+    return Sketch(
+        rng.bytes(16),
+        rng.integers(0, 2**32, len(real.minhash), dtype=np.uint32),
+        np.sort(rng.integers(0, 2**32, len(real.shingles), dtype=np.uint32)),
+        np.rint(4000 * vector / np.linalg.norm(vector)).astype(np.int16),
+    ).to_blob()
 
 
 def resume(folder: Path) -> dict[str, float]:

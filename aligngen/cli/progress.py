@@ -115,17 +115,12 @@ def rates(s: Snapshot) -> str:
         f"{s.accepted_tokens / s.seconds:,.0f} accepted/s, {s.in_flight} in flight, "
         f"{s.waiting} waiting for their turn"
     )
-    accepted_here = s.accepted_tokens and s.completion_tokens
-    if accepted_here:
-        left = s.target - s.kept - s.short
-        per_document = s.seconds / max(s.attempts, 1) * _attempts_per_document(s)
+    left = s.target - s.kept - s.short - s.waiting
+    taken = sum(s.outcomes[o] for o in (Outcome.KEPT, Outcome.CANDIDATE))
+    if taken:
+        per_document = sum(s.outcomes.values()) / taken * s.seconds / s.attempts
         text += f", about {duration(per_document * left)} left"
     return text
-
-
-def _attempts_per_document(s: Snapshot) -> float:
-    total = sum(s.outcomes.values()) - s.outcomes[Outcome.CANDIDATE]
-    return total / max(s.kept, 1)
 
 
 def drops(s: Snapshot) -> str:

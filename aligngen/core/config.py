@@ -90,7 +90,7 @@ class GenerateConfig(_Config):
     """Length band; the recipe's own where none is named."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Overrides the recipe's."""
-    max_attempts: int = Field(default=8, ge=1, le=1000)
+    max_attempts: int = Field(default=16, ge=1, le=1000)
     """Tries per slot before it counts as a shortfall."""
     shard: tuple[int, int] = (0, 1)
     """(k, n): the k-th of n ranges of the plan, counted from 0."""

@@ -192,8 +192,9 @@ class Recipe(_Written):
 
     id: Identifier
     description: Prose
-    constraint: Literal["json", "header", "none"]
+    constraint: Literal["json", "sentences", "header", "none"]
     """`json`: the whole document is one JSON object with bounded lengths, which small models close;
+    `sentences`: the same object, its body a bounded number of sentences of plain words;
     `header`: a JSON header line, then a free body; `none`: the same form, not enforced."""
     system: Prose
     """Jinja2 template of the system message; may be shared by every request of a style."""

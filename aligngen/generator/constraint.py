@@ -5,7 +5,15 @@ import json
 from aligngen.core.hashing import Json
 from aligngen.core.schema import Band, Constraint, HeaderField, Recipe, Style
 
-__all__ = ["BODY", "HEADER_END", "body_bounds", "build_constraint"]
+__all__ = [
+    "BODY",
+    "HEADER_END",
+    "SENTENCE_WORDS",
+    "body_bounds",
+    "build_constraint",
+    "field_words",
+    "sentence_counts",
+]
 
 BODY = "document"
 """Name of the body in the JSON form."""
@@ -18,11 +26,22 @@ CHARS_PER_WORD = (4.5, 7.0)
 English prose has 5.5 to 6.5, so the grammar's bounds never cut a document that keeps the band."""
 
 
+SENTENCE_WORDS = (4, 45)
+"""Least and greatest number of words in a sentence of the sentences form: few sentences of small
+models are longer, and one that is as long as the bound was cut by it."""
+
+WORDS_PER_SENTENCE = (12, 22)
+"""Mean sentence lengths by which a band in words becomes a least and a greatest number of sentences:
+short ones must still fill the band, long ones must not pass it."""
+
+
 def build_constraint(recipe: Recipe, style: Style, band: Band) -> Constraint | None:
     """Return the constraint of one style under one recipe, or None where nothing is enforced."""
     match recipe.constraint:
         case "json":
             return _json_object(style, band)
+        case "sentences":
+            return _object_of_sentences(style, band)
         case "header":
             return _header_then_body(style)
         case "none":
@@ -57,6 +76,46 @@ def body_bounds(band: Band) -> tuple[int, int]:
 
 def _string(spec: HeaderField) -> Json:
     return {"type": "string", "minLength": spec.min_chars, "maxLength": spec.max_chars}
+
+
+def _object_of_sentences(style: Style, band: Band) -> Constraint:
+    """Constrain the same JSON object to sentences of plain words, so many as the band holds.
+
+    A small model seldom comes to an end by itself: a string with a greatest length is then cut in
+    the middle, a count of sentences ends where a sentence does. Plain words keep it out of loops of
+    digits, links and quotes.
+    """
+    from outlines.types import Regex
+    from outlines.types.dsl import to_regex
+
+    ending = r"(?:['’](?:s|t|re|ll|ve|d|m))?"
+    first = Regex(r"(?:AIs?|[A-Z][a-z]{0,13})" + ending)
+    word = Regex(r"[,;:]? (?:AIs?|[A-Za-z][a-z]{0,13})" + ending)
+    low, high = SENTENCE_WORDS
+    sentence = first + word.between(low - 1, high - 1) + Regex("[.!?]")
+    fewest, most = sentence_counts(band)
+    term = Regex(r"\{")
+    for i, (name, spec) in enumerate(style.fields.items()):
+        low, high = field_words(spec)
+        term = term + Regex(('", ' if i else "") + f'"{name}": "') + first
+        term = term + word.between(low - 1, high - 1) + Regex("[.!?]?")
+    term = term + Regex(f'", "{BODY}": "') + sentence
+    term = term + (Regex(" ") + sentence).between(fewest - 1, most - 1) + Regex(r'"\}')
+    return Constraint("regex", to_regex(term))
+
+
+def sentence_counts(band: Band) -> tuple[int, int]:
+    """Return the least and greatest number of sentences of a band in words."""
+    short, long = WORDS_PER_SENTENCE
+    fewest = max(band.min // short, 2)
+    return fewest, max(band.max // long, fewest + 1)
+
+
+def field_words(spec: HeaderField) -> tuple[int, int]:
+    """Return the least and greatest number of words that the sentences form lets a field have."""
+    low = max(spec.min_chars // 8, 2)
+    # Loose, so that a field ends where the model ends it and the bound only stops a run-away.
+    return low, max(spec.max_chars // 3, low + 1)
 
 
 def _header_then_body(style: Style) -> Constraint:

@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from aligngen.core.schema import Band, Draft, Outcome
 from aligngen.generator.constraint import BODY
 from aligngen.generator.parse import Rejected
 
-__all__ = ["MAX_LINE", "check_draft", "cut_field", "ngrams", "words"]
+__all__ = ["MAX_LINE", "Bounds", "check_draft", "ngrams", "words"]
 
 MAX_LINE = 20_000
 """Characters in one line from which a document is no prose."""
@@ -23,6 +24,7 @@ EXAMPLE_NGRAM = 8
 PROMPT_NGRAM = 12
 """Words in a row shared with the instructions that make a leak of them."""
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Formatting characters that reorder or hide text, and non-characters. Tab and newline are prose.
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
@@ -38,21 +40,44 @@ def ngrams(tokens: list[str], n: int) -> Iterable[tuple[str, ...]]:
     return zip(*(tokens[i:] for i in range(n)), strict=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Greatest lengths that a constraint lets the parts of a document have: what reaches them was
+    closed by the constraint, not by the model, and is truncated."""
+
+    chars: Mapping[str, int] = field(default_factory=dict)
+    """By header field, and `document` for the body."""
+    words: Mapping[str, int] = field(default_factory=dict)
+    """By header field, and `document` for a sentence of the body."""
+
+    def reached_by(self, draft: Draft) -> str:
+        """Return the part that reaches its bound, or an empty string."""
+        parts = {**draft.fields, BODY: draft.body}
+        for name, bound in self.chars.items():
+            # Less one: the space before a cut is stripped by now.
+            if len(parts[name]) >= bound - 1:
+                return name
+        for name, bound in self.words.items():
+            pieces = _SENTENCE_END.split(parts[name]) if name == BODY else [parts[name]]
+            if any(len(piece.split()) >= bound for piece in pieces):
+                return name
+        return ""
+
+
 def check_draft(
     draft: Draft,
     band: Band,
     *,
-    bounds: Mapping[str, int] | None = None,
+    bounds: Bounds | None = None,
     example: str = "",
     instructions: str = "",
 ) -> Rejected | None:
     """Return why a draft is dropped, or None if it may become a document.
 
-    `bounds` are the greatest lengths in characters that the constraint lets header fields and body
-    have, `example` is the worked example of its prompt, `instructions` the rest of it without the
+    `bounds` are the greatest lengths that the constraint lets the parts have, `example` is the worked example of its prompt, `instructions` the rest of it without the
     scenario, which a document may well repeat.
     """
-    if cut := cut_field(draft, bounds or {}):
+    if bounds is not None and (cut := bounds.reached_by(draft)):
         return Rejected(Outcome.TRUNCATED, f"{cut} reaches the length bound")
     whole = "\n".join([*draft.fields.values(), draft.body])
     if bad := bad_character(whole):
@@ -70,15 +95,6 @@ def check_draft(
         if shared := shared_ngram(whole_tokens, words(source), n):
             return Rejected(Outcome.PROMPT_LEAK, shared)
     return None
-
-
-def cut_field(draft: Draft, bounds: Mapping[str, int]) -> str:
-    """Return the field that the constraint closed, not the model, or an empty string.
-
-    A string as long as its bound was cut there; the space before a cut is stripped by then.
-    """
-    lengths = {name: len(value) for name, value in draft.fields.items()} | {BODY: len(draft.body)}
-    return next((n for n, bound in bounds.items() if lengths[n] >= bound - 1), "")
 
 
 def bad_character(text: str) -> str:

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -324,7 +324,15 @@ class Ledger:
         last = (1 << 62) if end is None else end << TRY_BITS
         query = f"{query} {joint} {column} >= ? AND {column} < ? ORDER BY {column}"
         with _named_errors(self.path):
-            yield from self._db.execute(query, (first << TRY_BITS, last))
+            cursor = self._db.execute(query, (first << TRY_BITS, last))
+        with closing(cursor):
+            while True:
+                # Not around the yield: what happens there is not the file's fault.
+                with _named_errors(self.path):
+                    rows = cursor.fetchmany(256)
+                if not rows:
+                    return
+                yield from rows
 
     def _check_format(self) -> None:
         application = self._db.execute("PRAGMA application_id").fetchone()[0]
@@ -387,8 +395,8 @@ def _named_errors(path: Path) -> Iterator[None]:
             ) from None
         raise
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError):
-            raise
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise  # ours, not the file's
         raise UserError(
             f"the ledger is damaged: {error}",
             file=path,

@@ -61,7 +61,8 @@ def parse(completion: Completion, recipe: Recipe, style: Style) -> Draft | Rejec
 def parse_text(text: str, recipe: Recipe, style: Style) -> Draft | Rejected:
     """Return the draft in a completion's text, by the recipe's form."""
     text = text.strip()
-    return _from_json(text, style) if recipe.constraint == "json" else _from_header(text, style)
+    as_object = recipe.constraint in ("json", "sentences")
+    return _from_json(text, style) if as_object else _from_header(text, style)
 
 
 def _from_json(text: str, style: Style) -> Draft | Rejected:

@@ -22,9 +22,17 @@ from aligngen.core.schema import (
     Stance,
     Style,
 )
-from aligngen.generator.constraint import BODY, HEADER_END, body_bounds, build_constraint
+from aligngen.generator.constraint import (
+    BODY,
+    HEADER_END,
+    SENTENCE_WORDS,
+    body_bounds,
+    build_constraint,
+    field_words,
+)
 from aligngen.generator.content import Content
 from aligngen.generator.engines.protocol import EngineIdentity
+from aligngen.generator.filters import Bounds
 from aligngen.generator.plan import Plan
 
 __all__ = ["Prompter", "render_document"]
@@ -98,15 +106,21 @@ class Prompter:
         """Return the length band in force for a style."""
         return self._forms[style].band
 
-    def bounds(self, style: str) -> dict[str, int]:
-        """Return the greatest length in characters that the constraint lets each part have."""
+    def bounds(self, style: str) -> Bounds:
+        """Return the greatest lengths that the constraint lets the parts of a document have."""
         form = self._forms[style]
-        if self._recipe.constraint == "none":
-            return {}
-        bounds = {name: spec.max_chars for name, spec in form.style.fields.items()}
-        if self._recipe.constraint == "json":
-            bounds[BODY] = body_bounds(form.band)[1]
-        return bounds
+        fields = form.style.fields
+        chars = {name: spec.max_chars for name, spec in fields.items()}
+        match self._recipe.constraint:
+            case "json":
+                return Bounds(chars | {BODY: body_bounds(form.band)[1]})
+            case "sentences":
+                words = {name: field_words(spec)[1] for name, spec in fields.items()}
+                return Bounds(words=words | {BODY: SENTENCE_WORDS[1]})
+            case "header":
+                return Bounds(chars)
+            case "none":
+                return Bounds()
 
     def request(self, slot: Slot, attempt: int) -> Request:
         """Return the request of one try of `slot`."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aligngen.core.schema import Band, Completion, Draft, FinishReason, Outcome, Recipe, Style
-from aligngen.generator.filters import check_draft, repeated_share, shared_ngram, words
+from aligngen.generator.filters import Bounds, check_draft, repeated_share, shared_ngram, words
 from aligngen.generator.parse import Rejected, is_refusal, parse
 from tests.conftest import RECIPE, style
 
@@ -125,10 +125,19 @@ def test_unfit_bodies_are_dropped_by_name_and_odd_ones_kept(body, expected):
     assert verdict(body) is expected
 
 
-def test_a_text_that_the_constraint_cut_is_truncated():
-    assert verdict(bounds={"document": len(PROSE)}) is Outcome.TRUNCATED
-    assert verdict(bounds={"title": len("A night")}) is Outcome.TRUNCATED
-    assert verdict(bounds={"document": len(PROSE) + 2, "title": 90}) is None
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        (Bounds({"document": len(PROSE)}), Outcome.TRUNCATED),
+        (Bounds({"title": len("A night")}), Outcome.TRUNCATED),
+        (Bounds({"document": len(PROSE) + 2, "title": 90}), None),
+        (Bounds(words={"document": 21}), Outcome.TRUNCATED),  # its second sentence has 21 words
+        (Bounds(words={"document": 22}), None),
+        (Bounds(words={"title": 2}), Outcome.TRUNCATED),
+    ],
+)
+def test_what_the_constraint_cut_is_truncated(bounds, expected):
+    assert verdict(bounds=bounds) is expected
 
 
 def test_a_copy_of_the_worked_example_is_a_leak():
