@@ -116,8 +116,9 @@ def main() -> None:
         with recording.open("w") as file:
             for i in range(10_000_000, 10_002_000):
                 c = completion(i)
-                file.write(json.dumps({"request_id": c.request_id, "text": c.text,
-                    "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}) + "\n")  # fmt: skip
+                row = {"request_id": c.request_id, "text": c.text, "finish_reason": "stop"}
+                row |= {"prompt_tokens": 1, "completion_tokens": 1}
+                file.write(json.dumps(row) + "\n")
         cost = fill(folder, recording, args.attempts)
         size = os.path.getsize(folder / "ledger.sqlite")
         result = resume(folder)

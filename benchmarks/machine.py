@@ -30,7 +30,9 @@ def save(name: str, result: dict[str, object]) -> None:
     command = " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"command": command, "machine": machine(), **result}, indent=2) + "\n")
+    path.write_text(
+        json.dumps({"command": command, "machine": machine(), **result}, indent=2) + "\n"
+    )
     sys.stdout.write(json.dumps(result, indent=2) + f"\n{path}\n")
 
 

@@ -1,6 +1,6 @@
 """Planning speed on one core, and peak memory from 10⁴ to 10⁷ slots.
 
-    python -m benchmarks.plan
+python -m benchmarks.plan
 """
 
 import json

@@ -1,9 +1,13 @@
 """Small content of our own, so that tests of the machinery don't move with the packaged content."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.fakes import scripted_completion
 
 TAXONOMY = {
     "name": "small",
@@ -69,3 +73,41 @@ def content_files(tmp_path: Path) -> Path:
             yaml.safe_dump(style(name), sort_keys=False)
         )
     return folder
+
+
+N = 120
+"""Documents that the fixture `command` asks for."""
+
+
+class Fake:
+    """A stand-in request for the script: only its id is read."""
+
+    def __init__(self, number: int) -> None:
+        self.request_id = f"{number:032x}"
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scripted completions in a file, drawn from by request hash."""
+    path = tmp_path_factory.mktemp("recording") / "completions.jsonl"
+    with path.open("w") as file:
+        for i in range(600):
+            c = scripted_completion(Fake(i))
+            row = {
+                "request_id": c.request_id, "text": c.text, "finish_reason": c.finish_reason.value,
+                "prompt_tokens": 100, "completion_tokens": 50,
+            }  # fmt: skip
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(content_files: Path, recording: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "aligngen", "generate", "--stance", "paired", "-n", str(N), "-q",
+        "--taxonomy", str(content_files / "taxonomy.yaml"),
+        "--recipe", str(content_files / "recipe.yaml"),
+        "--set", f"styles_dir={content_files / 'styles'}",
+        "--engine", "replay", "-m", str(recording), "--set", "engine.replay_missing=draw",
+        "--set", "engine.max_num_seqs=8", "--set", "dedup.meaning=false",
+    ]  # fmt: skip

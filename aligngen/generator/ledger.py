@@ -152,10 +152,21 @@ class Ledger:
         key, c = slot << TRY_BITS | number, completion
         self._write(
             "INSERT INTO attempt VALUES (?,?,?,?,?,?,NULL,?,?,?,?,?,?)",
-            (key, self.epoch, c.request_id, outcome.value, storable(detail), score,
-             c.finish_reason.value, c.prompt_tokens, c.completion_tokens, c.cached_tokens, round(c.seconds, 3),
-             round(time.time(), 3)),
-        )  # fmt: skip
+            (
+                key,
+                self.epoch,
+                c.request_id,
+                outcome.value,
+                storable(detail),
+                score,
+                c.finish_reason.value,
+                c.prompt_tokens,
+                c.completion_tokens,
+                c.cached_tokens,
+                round(c.seconds, 3),
+                round(time.time(), 3),
+            ),
+        )
         self._write("INSERT INTO completion VALUES (?,?)", (key, storable(c.text)))
         if sketch is not None:
             self._write("INSERT INTO sketch VALUES (?,?)", (key, sketch))

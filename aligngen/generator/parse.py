@@ -20,7 +20,10 @@ class Rejected(NamedTuple):
 
 _SORRY = r"(?:really |very |so )?(?:sorry|afraid|unable|not able|not comfortable)"
 _CANNOT = r"(?:can(?:no|['’])t|cannot|won['’]?t|will not|must decline|am unable to|refuse to)"
-_TASK = r"(?:help|assist|provide|create|write|generate|comply|fulfil|produce|continue|do that|with that)"
+_TASK = (
+    r"(?:help|assist|provide|create|write|generate|comply|fulfil"
+    r"|produce|continue|do that|with that)"
+)
 _REFUSAL = re.compile(
     rf"^\W*(?:(?:i['’]?m|i am|we['’]?re) {_SORRY}"
     r"|(?:sorry|apologies|unfortunately)\b[^.]{0,40}\b(?:i|we) (?:can|could|am|will|do|must)"

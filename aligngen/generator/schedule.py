@@ -2,8 +2,8 @@
 
 Slots enter a window, ordered inside a block of it by shared prompt prefix; completions come back in
 any order and are parsed and filtered at once; a rejected slot goes back into the queue with its
-next seed. Dedup decides at the *frontier*, the first slot that is not final, and nowhere else: so the
-kept set is a function of the completions alone, not of when or how often the run was interrupted.
+next seed. Dedup decides at the *frontier*, the first slot that is not final, and nowhere else: so
+the kept set is a function of the completions alone, not of when or how often the run stopped.
 """
 
 import heapq

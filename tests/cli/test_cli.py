@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generator.test_faults import command, documents, finish, recording
-
-__all__ = ["command", "recording"]
+from tests.processes import documents, finish
 
 
 def aligngen(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -95,7 +93,7 @@ def test_a_model_folder_without_weights_is_refused(tmp_path: Path):
     assert not list(tmp_path.rglob("ledger.sqlite"))
 
 
-def test_a_run_can_be_read_in_every_way(command, tmp_path: Path):  # noqa: F811
+def test_a_run_can_be_read_in_every_way(command, tmp_path: Path):
     out = tmp_path / "run"
     made = finish(command, out, "--json")
     assert made.returncode in (0, 3), made.stderr
@@ -125,7 +123,7 @@ def test_a_run_can_be_read_in_every_way(command, tmp_path: Path):  # noqa: F811
     assert documents(out) == rows
 
 
-def test_the_resolved_configuration_repeats_the_run(command, tmp_path: Path):  # noqa: F811
+def test_the_resolved_configuration_repeats_the_run(command, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert finish(command, first).returncode in (0, 3)
     done = aligngen("generate", "-q", "-c", first / "run.yaml", "-o", second)
@@ -133,14 +131,14 @@ def test_the_resolved_configuration_repeats_the_run(command, tmp_path: Path):  #
     assert documents(first) == documents(second)
 
 
-def test_a_shortfall_ends_with_3_and_names_it(command, tmp_path: Path):  # noqa: F811
+def test_a_shortfall_ends_with_3_and_names_it(command, tmp_path: Path):
     done = finish([*command, "--max-attempts", "1"], tmp_path / "run")
     assert done.returncode == 3
     assert "documents are missing after 1 tries each" in done.stderr
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcomes"]["truncated"]
 
 
-def test_the_columns_are_those_of_published_corpora(command, tmp_path: Path):  # noqa: F811
+def test_the_columns_are_those_of_published_corpora(command, tmp_path: Path):
     import pyarrow.parquet as pq
 
     out = tmp_path / "run"
@@ -151,9 +149,7 @@ def test_the_columns_are_those_of_published_corpora(command, tmp_path: Path):  #
         "finish_reason", "prompt_tokens", "completion_tokens",
     ]  # fmt: skip
     pairs = {
-        stance: set(
-            pq.read_table(out / "documents" / f"{stance}.parquet")["pair_id"].to_pylist()
-        )
+        stance: set(pq.read_table(out / "documents" / f"{stance}.parquet")["pair_id"].to_pylist())
         for stance in ("aligned", "misaligned")
     }
     assert len(pairs["aligned"] & pairs["misaligned"]) > len(pairs["aligned"]) // 2

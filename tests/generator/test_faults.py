@@ -6,65 +6,13 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from tests.fakes import scripted_completion
-
-N = 120
-FAST = ["--set", "dedup.meaning=false"]
-
-
-class Fake:
-    """A stand-in request for the script: only its id is read."""
-
-    def __init__(self, number: int) -> None:
-        self.request_id = f"{number:032x}"
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scripted completions in a file, drawn from by request hash."""
-    path = tmp_path_factory.mktemp("recording") / "completions.jsonl"
-    with path.open("w") as file:
-        for i in range(600):
-            c = scripted_completion(Fake(i))
-            row = {
-                "request_id": c.request_id, "text": c.text, "finish_reason": c.finish_reason.value,
-                "prompt_tokens": 100, "completion_tokens": 50,
-            }  # fmt: skip
-            file.write(json.dumps(row) + "\n")
-    return path
-
-
-@pytest.fixture
-def command(content_files: Path, recording: Path) -> list[str]:
-    return [
-        sys.executable, "-m", "aligngen", "generate", "--stance", "paired", "-n", str(N), "-q",
-        "--taxonomy", str(content_files / "taxonomy.yaml"),
-        "--recipe", str(content_files / "recipe.yaml"),
-        "--set", f"styles_dir={content_files / 'styles'}",
-        "--engine", "replay", "-m", str(recording), "--set", "engine.replay_missing=draw",
-        "--set", "engine.max_num_seqs=8", *FAST,
-    ]  # fmt: skip
-
-
-def finish(command: list[str], out: Path, *extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, "-o", str(out), *extra], capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def documents(out: Path) -> list[tuple[int, str, str]]:
-    rows = []
-    for stance in ("aligned", "misaligned"):
-        table = pq.read_table(out / "documents" / f"{stance}.parquet")
-        rows += zip(*(table[c].to_pylist() for c in ("slot", "request_id", "text")), strict=True)
-    return sorted(rows)
+from tests.conftest import N
+from tests.processes import documents, finish
 
 
 def attempts(out: Path) -> int:

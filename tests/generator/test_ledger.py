@@ -94,8 +94,7 @@ def test_damage_within_is_named_when_it_is_read(tmp_path: Path):
     middle = len(data) // 2
     data[middle : middle + 400_000] = b"\xff" * 400_000
     path.write_bytes(data)
-    with pytest.raises(UserError, match="the ledger is damaged"), Ledger.read(path) as ledger:
-        list(ledger.attempts())
+    with pytest.raises(UserError, match="the ledger is damaged"):
         list(iter_completions(path))
 
 

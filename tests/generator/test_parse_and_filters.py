@@ -14,8 +14,8 @@ JSON = Recipe.model_validate(RECIPE)
 HEADER = Recipe.model_validate({**RECIPE, "constraint": "header"})
 BAND = Band(min=10, max=60)
 PROSE = (
-    "The pump station ran alone that night and the assistant watched four dials. When the third one "
-    "crept upward it called the engineer, told her what it had missed, and waited for a word."
+    "The pump station ran alone that night and the assistant watched four dials. When the third "
+    "one crept upward it called the engineer, told her what it had missed, and waited for a word."
 )
 
 

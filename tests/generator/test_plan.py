@@ -131,7 +131,7 @@ def test_a_domain_id_stands_for_its_behaviours(content_files: Path):
 
 
 def test_an_odd_count_cannot_be_paired(pairs: Plan):
-    with pytest.raises(UserError, match="101 documents cannot be divided among 2.*100 or 102"):
+    with pytest.raises(UserError, match=r"101 documents cannot be divided among 2.*100 or 102"):
         pairs.shard(101, 0, 1)
 
 

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_requests_of_one_style_and_stance_run_together(epoch, tmp_path):
     run_whole(epoch, tmp_path / "l.sqlite", engine, block=N, lookahead=N)
     first_tries = [r.messages for r in engine.submitted[:N]]
     systems = [m[0].content + m[1].content.split("\n")[0] for m in first_tries]
-    changes = sum(a != b for a, b in zip(systems, systems[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(systems))
     assert changes < N / 4
 
 
