@@ -1,6 +1,6 @@
-"""Output tokens/s of `generate` against a bare loop over the same engine, and what prefix cache, the
-order of requests and the constraint are worth. Ratios within one run of this script; every
-measurement is a fresh process, and the arms alternate.
+"""Output tokens/s of `generate` against a bare loop over the same engine, and what the prefix
+cache, the order of requests and the constraint are worth. Ratios within one run of this script;
+every measurement is a fresh process, and the arms alternate.
 
     python -m benchmarks.generate overhead --rounds 3
     python -m benchmarks.generate prefix --rounds 2

@@ -31,7 +31,10 @@ SENTENCE_WORDS = (4, 45)
 models are longer, and one that is as long as the bound was cut by it."""
 
 WORDS_PER_SENTENCE = (12, 22)
-"""Mean sentence lengths by which a band in words becomes bounds on the number of sentences: short ones must still fill the band, long ones must not pass it."""
+"""Mean sentence lengths by which a band in words becomes bounds on the number of sentences.
+
+Short ones must still fill the band, long ones must not pass it.
+"""
 
 
 def build_constraint(recipe: Recipe, style: Style, band: Band) -> Constraint | None:

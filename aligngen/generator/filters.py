@@ -74,9 +74,9 @@ def check_draft(
 ) -> Rejected | None:
     """Return why a draft is dropped, or None if it may become a document.
 
-    `bounds` are the greatest lengths that the constraint lets the parts have, `example` is the worked
-    example of its prompt, `instructions` the rest of it without the scenario, which a document may
-    well repeat.
+    `bounds` are the greatest lengths that the constraint lets the parts have, `example` is the
+    worked example of its prompt, `instructions` the rest of it without the scenario, which a
+    document may well repeat.
     """
     if bounds is not None and (cut := bounds.reached_by(draft)):
         return Rejected(Outcome.TRUNCATED, f"{cut} reaches the length bound")

@@ -12,31 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import N
-from tests.processes import documents, finish
-
-
-def attempts(out: Path) -> int:
-    try:
-        db = sqlite3.connect(f"file:{out / 'ledger.sqlite'}?mode=ro", uri=True)
-        return db.execute("SELECT count(*) FROM attempt").fetchone()[0]
-    except sqlite3.Error:
-        return 0
-
-
-def wait_for(claim, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def start(command: list[str], out: Path, *extra: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*command, "-o", str(out), *extra],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from tests.processes import attempts, documents, finish, start, wait_for
 
 
 @pytest.fixture
