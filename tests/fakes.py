@@ -34,6 +34,8 @@ class ScriptedEngine:
     order: random.Random = field(default_factory=lambda: random.Random(0))
     die_every: int = 0
     """Submissions after which it dies, again and again; 0 is never."""
+    poison: str = ""
+    """A request that kills it once nothing else is left."""
 
     def __post_init__(self) -> None:
         self.in_flight: dict[str, Request] = {}
@@ -52,7 +54,9 @@ class ScriptedEngine:
         self.in_flight[request.request_id] = request
 
     def poll(self, timeout: float) -> list[Completion]:
-        keys = list(self.in_flight)
+        keys = [key for key in self.in_flight if key != self.poison]
+        if not keys and self.in_flight:
+            raise EngineDied("poisoned")
         self.order.shuffle(keys)
         done = keys[: self.order.randrange(1, self.capacity + 1)]
         return [scripted_completion(self.in_flight.pop(key)) for key in done]

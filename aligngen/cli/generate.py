@@ -21,8 +21,8 @@ from aligngen.cli.options import (
     Styles,
     TaxonomyFile,
     parse_shard,
-    parse_stances,
 )
+from aligngen.core.errors import Interrupted, QuotaNotMet
 
 __all__ = ["generate", "preview"]
 
@@ -89,7 +89,6 @@ def generate(
     """
     from aligngen.cli.progress import Display, print_summary
     from aligngen.core.config import GenerateConfig
-    from aligngen.core.errors import QuotaNotMet
     from aligngen.core.settings import resolve
     from aligngen.generator.run import Observer
     from aligngen.generator.run import generate as run
@@ -98,7 +97,7 @@ def generate(
         GenerateConfig,
         file=config_file,
         options={
-            "stance": parse_stances(stance),
+            "stance": stance,
             "n": n,
             "seed": seed,
             "taxonomy": taxonomy,
@@ -167,7 +166,7 @@ def preview(
     - `aligngen preview --stance misaligned`
     - `aligngen preview --stance paired -n 4 --style news_article --prompts`
     """
-    from aligngen.cli.progress import Display
+    from aligngen.cli.progress import Display, drops
     from aligngen.cli.show import print_document
     from aligngen.core.config import GenerateConfig
     from aligngen.core.settings import resolve
@@ -178,7 +177,7 @@ def preview(
         GenerateConfig,
         file=config_file,
         options={
-            "stance": parse_stances(stance),
+            "stance": stance,
             "n": n,
             "seed": seed,
             "taxonomy": taxonomy,
@@ -195,7 +194,7 @@ def preview(
     )
     stop = _StopOnSignal()
     with Display(config, None, quiet=as_json) as display:
-        documents = preview_documents(
+        documents, snapshot = preview_documents(
             config, Observer(display.stage, display.engine, display.progress, stop)
         )
     for document in documents:
@@ -203,13 +202,20 @@ def preview(
             typer.echo(json.dumps(document._asdict(), ensure_ascii=False))
         else:
             print_document(document, prompts=prompts)
+    if snapshot.short:
+        raise QuotaNotMet(
+            f"{snapshot.short} of {snapshot.target} documents are missing; {drops(snapshot)}"
+        )
 
 
 class _StopOnSignal:
-    """True once SIGINT or SIGTERM arrived; a second one ends the process at once."""
+    """True once SIGINT or SIGTERM arrived; a second one ends the process at once.
+
+    Before the engine is ready there is nothing to bring to an end: then the first one stops.
+    """
 
     def __init__(self) -> None:
-        self._stopped = False
+        self._stopped = self._working = False
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
 
@@ -217,7 +223,10 @@ class _StopOnSignal:
         if self._stopped:
             sys.exit(130)
         self._stopped = True
+        if not self._working:
+            raise Interrupted("stopped before the engine was ready")
         typer.echo("\nstopping; what is finished is kept (again to stop at once)", err=True)
 
     def __call__(self) -> bool:
+        self._working = True
         return self._stopped

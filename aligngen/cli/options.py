@@ -19,7 +19,6 @@ __all__ = [
     "Styles",
     "TaxonomyFile",
     "parse_shard",
-    "parse_stances",
 ]
 
 ConfigFile = Annotated[
@@ -46,8 +45,11 @@ def parse_count(text: str) -> int:
         (text[:-1], text[-1].lower()) if text[-1:] and text[-1].lower() in "km" else (text, "")
     )
     try:
-        return int(float(number) * {"": 1, "k": 1_000, "m": 1_000_000}[unit])
-    except ValueError:
+        count = float(number) * {"": 1, "k": 1_000, "m": 1_000_000}[unit]
+        if count != int(count):
+            raise ValueError
+        return int(count)
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text!r} is not a count: write 20000, 20k or 15m") from None
 
 
@@ -74,18 +76,6 @@ Styles = Annotated[
 ]
 Shard = Annotated[str | None, typer.Option(help="`k/n`: the k-th of n ranges of the plan, from 0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-
-def parse_stances(text: str | None) -> tuple[str, ...] | None:
-    """Return the stances that an option names."""
-    if text is None:
-        return None
-    names: list[str] = []
-    for name in text.split(","):
-        names += ["aligned", "misaligned"] if name.strip() == "paired" else [name.strip()]
-    if len(set(names)) != len(names):
-        raise UserError(f"{text!r} names a stance twice", field="--stance", remedy="Name it once.")
-    return tuple(names)
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -20,7 +20,6 @@ from aligngen.cli.options import (
     Styles,
     TaxonomyFile,
     parse_shard,
-    parse_stances,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def plan(
         GenerateConfig,
         file=config_file,
         options={
-            "stance": parse_stances(stance),
+            "stance": stance,
             "n": n,
             "seed": seed,
             "taxonomy": taxonomy,

@@ -39,14 +39,18 @@ def status(
     from aligngen.generator.status import read_status
 
     current = read_status(run)
-    if watch and not as_json:
+    if as_json:
+        typer.echo(json.dumps(current.as_json(), ensure_ascii=False))
+        while watch and current.state == "running":
+            time.sleep(interval)
+            current = read_status(run)
+            typer.echo(json.dumps(current.as_json(), ensure_ascii=False))
+    elif watch:
         with Live(_view(current, cells=cells), auto_refresh=False) as live:
             while current.state == "running":
                 time.sleep(interval)
                 current = read_status(run)
                 live.update(_view(current, cells=cells), refresh=True)
-    elif as_json:
-        typer.echo(json.dumps(current.as_json(), ensure_ascii=False))
     else:
         Console(highlight=False).print(_view(current, cells=cells))
 

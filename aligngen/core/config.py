@@ -1,9 +1,10 @@
 """The configuration of a generation run: defaults ← YAML ← environment ← command line."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aligngen.core.schema import Length, Stance
 
@@ -49,6 +50,22 @@ class EngineConfig(_Config):
     the request's hash (for trying the machinery without a model)."""
     replay_delay_ms: float = Field(default=0, ge=0)
     """Mean time that a replayed completion takes."""
+
+    @field_validator("model")
+    @classmethod
+    def _local_model(cls, value: str) -> str:
+        """Make the path of a local model or recording absolute."""
+        path = Path(value).expanduser()
+        return str(path.absolute()) if value != "embedded" and path.exists() else value
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        """Refuse a secret in the address: the configuration is written beside every output."""
+        parts = urlsplit(value)
+        if parts.username or parts.password or parts.query:
+            raise ValueError("an address with a user or a query; put the key in OPENAI_API_KEY")
+        return value
 
 
 class DedupConfig(_Config):
@@ -98,3 +115,44 @@ class GenerateConfig(_Config):
     """Whether requests that share a prompt prefix run together."""
     engine: EngineConfig = EngineConfig()
     dedup: DedupConfig = DedupConfig()
+
+    @field_validator("stance", mode="before")
+    @classmethod
+    def _stances(cls, value: object) -> object:
+        """Read `aligned`, `paired` and `aligned,neutral` as what they stand for."""
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",")]
+        if isinstance(value, list | tuple):
+            expanded: list[object] = []
+            for name in value:
+                expanded += [Stance.ALIGNED, Stance.MISALIGNED] if name == "paired" else [name]
+            return tuple(expanded)
+        return value
+
+    @field_validator("behaviours", "styles", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """Read `a,b` as two names, as an environment variable gives them."""
+        return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("taxonomy", "styles_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """Make paths absolute, so that a resolved configuration can be read from anywhere."""
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_file(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute()) if value.endswith(".yaml") else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        k, of = self.shard
+        if not 0 <= k < of:
+            raise ValueError(f"shard {k}/{of} does not exist: k goes from 0 to n-1")
+        if not self.stance:
+            raise ValueError("no stance is named")
+        if len(set(self.stance)) != len(self.stance):
+            raise ValueError("a stance is named twice")
+        return self

@@ -29,7 +29,7 @@ def resolve(
     """Return `model` from its layers, the later ones winning.
 
     `options` maps dotted keys to values, None meaning not given; `assignments` are `key=value`
-    texts, the value read as YAML. Paths in the YAML file are relative to the file.
+    texts, the value read as YAML. Relative paths are relative to the working folder.
     """
     data: Tree = {}
     if file is not None:

@@ -21,6 +21,12 @@ def replace_file(path: Path) -> Iterator[Path]:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot be written: {error.strerror or error}",
+            file=path,
+            remedy="Free some room or check the permissions, then run the same command again.",
+        ) from None
     finally:
         aside.unlink(missing_ok=True)
 
@@ -34,8 +40,16 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; the lock goes with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise UserError(
+            f"is no folder to write to: {error.strerror}",
+            file=folder,
+            remedy="Name another folder with -o.",
+        ) from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

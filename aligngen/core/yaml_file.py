@@ -76,8 +76,12 @@ def _explain(
         return "unknown key", remedy
     if kind == "missing":
         return "missing", "Add it."
+    if loc and loc[-1] == "base_url":
+        return message.removeprefix("Value error, "), ""  # it may hold a secret
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    if kind == "value_error" and isinstance(value, dict):
+        return message.removeprefix("Value error, "), ""
     return f"{message.removeprefix('Value error, ')}, got {shown}", ""
 
 

@@ -16,6 +16,7 @@ from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json, canonical_json
 from aligngen.core.schema import Recipe, Style, Taxonomy
 from aligngen.generator.content import Content, load_recipe, load_styles, load_taxonomy
+from aligngen.generator.embedded import EMBEDDED_NAME
 from aligngen.generator.engines.identity import identify
 from aligngen.generator.engines.protocol import EngineIdentity
 from aligngen.generator.engines.recording import IDENTITY_KEY
@@ -26,11 +27,10 @@ from aligngen.generator.prompt import Prompter
 __all__ = ["Epoch", "begin_or_continue", "build_epoch", "read_epochs"]
 
 SHOWN_DIFFERENCES = 12
-ALLOWABLE = (
-    "dedup", "engine", "length", "max_attempts", "recipe", "sampling", "seed", "stance", "styles",
-    "taxonomy",
-)  # fmt: skip
-"""Parts of the fingerprint that --allow-change may name; `shard` would tear the plan apart."""
+ALLOWABLE = ("engine", "length", "recipe", "sampling")
+"""Parts of the fingerprint that --allow-change may name: what is written may change within a run.
+The plan (stance, seed, taxonomy, styles, behaviours, shard) and what decides (dedup, max_attempts)
+may not: the decisions taken before would be those of no run."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Epoch:
         assert isinstance(styles, Mapping)
         return {
             "stance": [s.value for s in config.stance],
+            "behaviours": sorted({cell.behaviour.id for cell in self.plan.cells}),
             "seed": config.seed,
             "taxonomy": hashes["taxonomy"],
             "styles": {name: h for name, h in styles.items() if name in planned},
@@ -119,13 +120,13 @@ class Epoch:
 
 def build_epoch(config: GenerateConfig) -> Epoch:
     """Read the content a configuration names and check all of it; start nothing."""
-    recipe = config.recipe
-    if recipe == "auto":
-        recipe = "compact" if config.engine.model == "embedded" else "free_body"
+    identity = identify(config.engine)
     content = Content(
-        load_taxonomy(config.taxonomy), load_styles(config.styles_dir), load_recipe(recipe)
+        load_taxonomy(config.taxonomy),
+        load_styles(config.styles_dir),
+        _recipe(config, identity),
     )
-    epoch = Epoch.assemble(config, content, identify(config.engine))
+    epoch = Epoch.assemble(config, content, identity)
     if not epoch.slots:
         k, of = config.shard
         raise UserError(
@@ -134,6 +135,19 @@ def build_epoch(config: GenerateConfig) -> Epoch:
             remedy="Ask for more documents or fewer shards.",
         )
     return epoch
+
+
+def _recipe(config: GenerateConfig, identity: EngineIdentity) -> Recipe:
+    """Return the recipe named, or the one that suits the model."""
+    if config.recipe != "auto":
+        return load_recipe(config.recipe)
+    if identity.model == EMBEDDED_NAME:
+        return load_recipe("compact")
+    recipe = load_recipe("free_body")
+    if identity.backend == "openai/openai":
+        # No word for a regular expression there: ask for the same form, and check it on arrival.
+        recipe = recipe.model_copy(update={"id": "free_body_unenforced", "constraint": "none"})
+    return recipe
 
 
 def read_epochs(ledger: Ledger) -> dict[int, Epoch]:
@@ -153,6 +167,11 @@ def begin_or_continue(ledger: Ledger, epoch: Epoch, allowed: Sequence[str]) -> N
     fingerprint, epochs = epoch.fingerprint(), ledger.epochs()
     # In written order: the order of axes and header fields means something.
     record = json.dumps(epoch.as_json(), ensure_ascii=False)
+    if epochs:
+        # An epoch that no attempt was made in means nothing: a start that failed may be mended.
+        ledger.epoch = epochs[-1][0]
+        ledger.drop_unused_epoch()
+        epochs = ledger.epochs()
     if epochs:
         number, old, content = epochs[-1]
         ledger.epoch = number
@@ -204,9 +223,12 @@ def _refusal(differences: Sequence[str], ledger: Ledger) -> UserError:
     more = len(differences) - SHOWN_DIFFERENCES
     if more > 0:
         shown += f"\n  and {more} more"
-    allow = " ".join(f"--allow-change {part}" for part in parts)
+    remedy = "Name another folder with -o"
+    if set(parts) <= set(ALLOWABLE):
+        allow = " ".join(f"--allow-change {part}" for part in parts)
+        remedy += f", or go on and record it with {allow}"
     return UserError(
         f"this run meant something else when it began:\n  {shown}\n",
         file=ledger.path.parent,
-        remedy=f"Name another folder with -o, or go on and record it with {allow}.",
+        remedy=f"{remedy}.",
     )

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from aligngen.core.errors import UserError
+from aligngen.core.errors import AligngenError, UserError
 from aligngen.core.schema import Completion, FinishReason, Outcome
 
 __all__ = ["Attempt", "Ledger", "LedgerFull", "iter_completions"]
@@ -117,7 +117,8 @@ class Ledger:
                 "no ledger there", file=path, remedy="Name a run folder made by aligngen generate."
             )
         with _named_errors(path):
-            db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+            uri = path.absolute().as_uri() + "?mode=ro"
+            db = sqlite3.connect(uri, uri=True, check_same_thread=False)
             ledger = cls(db, path)
             ledger._check_format()
         return ledger
@@ -131,8 +132,10 @@ class Ledger:
         """Return self."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close; a fault may have come between two writes that belong together: then drop both."""
+        if kind is not None and not issubclass(kind, AligngenError):
+            self._pending.clear()
         self.close()
 
     # -- writing -------------------------------------------------------------------------------
@@ -192,6 +195,17 @@ class Ledger:
         """Set one named value."""
         self._write("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
+    def drop_unused_epoch(self) -> None:
+        """Forget the last epoch if no attempt was made in it: nothing means it."""
+        self._write(
+            "DELETE FROM epoch WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempt WHERE epoch = ?)",
+            (self.epoch, self.epoch),
+        )
+
+    def release_reserve(self) -> None:
+        """Give back the room that was kept for a full disk: the run is finished."""
+        self._reserve.unlink(missing_ok=True)
+
     def add_epoch(self, fingerprint: str, content: str) -> None:
         """Begin an epoch: from here on, attempts mean what these texts say."""
         self.epoch += 1
@@ -238,10 +252,18 @@ class Ledger:
             self._db.execute("ROLLBACK")
         self._reserve.unlink(missing_ok=True)
         self._db.execute("BEGIN")
-        for statement, values in self._pending:
-            self._db.execute(statement, values)
-        self._db.execute("COMMIT")
-        self._pending.clear()
+        try:
+            for statement, values in self._pending:
+                self._db.execute(statement, values)
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"the disk is full, and its reserve too: {error}",
+                file=self.path,
+                remedy="Free some room, then run the same command: what was committed is there.",
+            ) from None
+        finally:
+            self._pending.clear()
 
     def _keep_reserve(self) -> None:
         if not self._reserve.exists():
@@ -279,17 +301,20 @@ class Ledger:
             yield _attempt(row)
 
     def decided_sketches(self, end_slot: int) -> Iterator[tuple[int, Outcome, bytes]]:
-        """Yield (slot, outcome, sketch) of every candidate decided before `end_slot`, in order."""
-        outcomes = {o.value: o for o in Outcome}
+        """Yield (slot, outcome, sketch) of every decided candidate of slots before `end_slot`, in
+        the order of decision."""
+        outcomes = {o.value: o for o in Outcome if o is not Outcome.CANDIDATE}
         query = "SELECT a.id, a.outcome, s.sketch FROM sketch s JOIN attempt a ON a.id = s.id"
         for key, outcome, blob in self._rows(query, 0, end_slot, column="s.id"):
-            yield key >> TRY_BITS, outcomes[outcome], blob
+            if outcome in outcomes:
+                yield key >> TRY_BITS, outcomes[outcome], blob
 
     def sketch(self, slot: int, number: int) -> bytes:
         """Return the sketch of one candidate."""
-        row = self._db.execute(
-            "SELECT sketch FROM sketch WHERE id=?", (slot << TRY_BITS | number,)
-        ).fetchone()
+        with _named_errors(self.path):
+            row = self._db.execute(
+                "SELECT sketch FROM sketch WHERE id=?", (slot << TRY_BITS | number,)
+            ).fetchone()
         return bytes(row[0])
 
     def kept(self) -> Iterator[tuple[Attempt, str]]:
@@ -315,7 +340,8 @@ class Ledger:
                 "SELECT text FROM completion WHERE id = ? AND ?",
                 (slot << TRY_BITS | number, 1),
             )
-        row = self._db.execute(query, values).fetchone()
+        with _named_errors(self.path):
+            row = self._db.execute(query, values).fetchone()
         return "" if row is None else str(row[0])
 
     def counts(self) -> Counter[Outcome]:
@@ -326,7 +352,9 @@ class Ledger:
 
     def sessions(self) -> list[tuple[float, float | None, str]]:
         """Return (started, ended, note) of every process that worked on the run."""
-        return self._db.execute("SELECT started, ended, note FROM session ORDER BY 1").fetchall()
+        with _named_errors(self.path):
+            rows = self._db.execute("SELECT started, ended, note FROM session ORDER BY 1")
+            return rows.fetchall()
 
     def _rows(
         self, query: str, first: int, end: int | None, column: str = "id"
@@ -403,6 +431,10 @@ def _named_errors(path: Path) -> Iterator[None]:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise UserError(
                 "another process writes to this run", file=path, remedy="Wait for it, or stop it."
+            ) from None
+        if error.sqlite_errorcode in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise UserError(
+                f"cannot be opened: {error}", file=path, remedy="Check the folder's permissions."
             ) from None
         raise
     except sqlite3.DatabaseError as error:

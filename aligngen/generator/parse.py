@@ -18,17 +18,21 @@ class Rejected(NamedTuple):
     score: float | None = None
 
 
-_SORRY = r"(?:really |very |so )?(?:sorry|afraid|unable|not able|not comfortable)"
-_CANNOT = r"(?:can(?:no|['’])t|cannot|won['’]?t|will not|must decline|am unable to|refuse to)"
-_TASK = (
-    r"(?:help|assist|provide|create|write|generate|comply|fulfil"
-    r"|produce|continue|do that|with that)"
+# In the first person and about the task: documents about AIs are full of AIs that decline
+# something, and a filter that took them for refusals would drop one stance more than another.
+_CANNOT = (
+    r"(?:can(?:no|['’])t|cannot|could not|won['’]?t|will not|must decline|am unable|am not able)"
 )
+_TASK = r"(?:help|assist|provide|create|write|generate|comply|fulfil|produce|continue|do)"
+_OBJECT = r"(?:you|with|that|this|such|it|so|any|your|request|document|article|text|story|content)"
 _REFUSAL = re.compile(
-    rf"^\W*(?:(?:i['’]?m|i am|we['’]?re) {_SORRY}"
-    r"|(?:sorry|apologies|unfortunately)\b[^.]{0,40}\b(?:i|we) (?:can|could|am|will|do|must)"
-    rf"|(?:i|we) {_CANNOT} (?:\w+ ){{0,2}}?{_TASK}"
-    r"|as an? (?:ai|artificial intelligence|large language|language)\b[^.]{0,60}"
+    r"^\W*(?:"
+    rf"i(?:['’]m| am) (?:really |very |so )?(?:sorry|afraid)\b[^.]{{0,40}}\bi {_CANNOT}"
+    rf"|i(?:['’]m| am) (?:unable|not able|not comfortable)\b[^.]{{0,20}}\b{_TASK}"
+    r"|(?:sorry|my apologies|apologies|unfortunately)\b[^.]{0,20}"
+    rf"\bi {_CANNOT}\b[^.]{{0,20}}{_TASK}"
+    rf"|i {_CANNOT}(?: to)? (?!help but)(?:\w+ ){{0,2}}?{_TASK}\b[^.]{{0,12}}\b{_OBJECT}\b"
+    r"|as an? (?:ai|artificial intelligence|(?:large )?language)(?: [\w-]+){0,3},? i\b[^.]{0,40}"
     r"\b(?:can(?:no|['’])t|cannot|unable|not able|won['’]?t|don['’]?t|do not)\b)",
     re.IGNORECASE,
 )

@@ -236,7 +236,7 @@ def render(source: str, context: Mapping[str, object], where: str) -> str:
     """Render a template, strictly; a fault names the template."""
     try:
         return _compiled(source).render(context).strip()
-    except TemplateError as error:
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"the template fails: {error}", field=where, remedy="Mend the template."
         ) from None

@@ -21,7 +21,7 @@ from aligngen.core.errors import AligngenError
 from aligngen.core.hashing import Json
 from aligngen.core.storage import exclusive, write_text
 from aligngen.generator.dedup import Deduplicator, MiniLMEmbedder
-from aligngen.generator.engines.choose import open_engine
+from aligngen.generator.engines.choose import check, open_engine
 from aligngen.generator.engines.protocol import EngineInfo
 from aligngen.generator.epoch import Epoch, begin_or_continue, build_epoch, read_epochs
 from aligngen.generator.ledger import Ledger
@@ -87,10 +87,12 @@ def generate(
     """
     observer = observer or Observer()
     epoch = build_epoch(config)
+    check(config.engine)
     with exclusive(folder), Ledger.open(folder / LEDGER) as ledger:
         begin_or_continue(ledger, epoch, allow_change)
         write_text(folder / "run.yaml", resolved_yaml(config))
         snapshot = standing(ledger, epoch.slots)
+        (folder / MANIFEST).unlink(missing_ok=True)
         if snapshot.kept + snapshot.short < snapshot.target:
             snapshot = _fill(ledger, epoch, folder, observer)
         observer.stage("writing documents")
@@ -99,6 +101,7 @@ def generate(
         report = json.loads(ledger.meta(DEDUP_REPORT) or "null")
         text = json.dumps(manifest(ledger, epochs, files, report), indent=2, ensure_ascii=False)
         write_text(folder / MANIFEST, text + "\n")
+        ledger.release_reserve()
     return Summary(folder, snapshot, files)
 
 
@@ -126,6 +129,8 @@ def _fill(ledger: Ledger, epoch: Epoch, folder: Path, observer: Observer) -> Sna
                 Limits(
                     epoch.config.max_attempts,
                     epoch.config.dedup.max_duplicate_rate,
+                    # A window that keeps any engine full, however far the frontier lags.
+                    lookahead=max(2048, 8 * engine.info.max_num_seqs),
                     by_prefix=epoch.config.order == "prefix",
                 ),
                 on_progress=observer.progress,

@@ -12,10 +12,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from aligngen.core.errors import EngineDied, GuardTripped, Interrupted
-from aligngen.core.schema import Completion, Draft, Outcome, Recipe, Request, Slot, Style
+from aligngen.core.errors import AligngenError, EngineDied, GuardTripped, Interrupted
+from aligngen.core.schema import (
+    Completion,
+    Draft,
+    FinishReason,
+    Outcome,
+    Recipe,
+    Request,
+    Slot,
+    Style,
+)
 from aligngen.generator.dedup import Deduplicator, Sketch
-from aligngen.generator.engines.protocol import Engine
+from aligngen.generator.engines.protocol import ManagedEngine
 from aligngen.generator.filters import check_draft
 from aligngen.generator.ledger import Ledger
 from aligngen.generator.parse import Rejected, parse
@@ -29,6 +38,12 @@ FRONTIER = "frontier"
 
 GUARD_SAMPLE = 20
 """Decided candidates in a cell before its duplicate rate is judged."""
+
+MAX_DEATHS = 5
+"""Deaths of the engine with the same try before the try is given up: it may be what kills it."""
+
+ALONE = 3
+"""What a death counts for a try that was the only one with the engine."""
 
 MAX_RESTARTS = 3
 """Restarts of an engine that answers nothing in between, before the run gives up."""
@@ -97,6 +112,8 @@ class _Live:
     """Whether the current try waits for its decision."""
     sketch: Sketch | None = None
     tokens: int = 0
+    deaths: int = 0
+    """How often the engine died while this slot's try was with it."""
 
 
 class Scheduler:
@@ -109,7 +126,7 @@ class Scheduler:
         prompter: Prompter,
         recipe: Recipe,
         styles: dict[str, Style],
-        engine: Engine,
+        engine: ManagedEngine,
         ledger: Ledger,
         dedup: Deduplicator | None,
         limits: Limits,
@@ -180,6 +197,8 @@ class Scheduler:
             if self._dedup is not None:
                 live.sketch = Sketch.from_blob(self._ledger.sketch(live.slot.index, number))
             self.snapshot.waiting += 1
+        elif outcome is Outcome.KEPT:
+            raise AligngenError(f"slot {live.slot.index} is kept, but stands after the frontier")
         else:
             live.number = number + 1
             self._enqueue(live)
@@ -189,13 +208,15 @@ class Scheduler:
         self._restored = True
         if self._dedup is None:
             return
-        decided = self._ledger.decided_sketches(self._frontier)
+        # The slot at the frontier too: tries of it may be decided already.
+        decided = self._ledger.decided_sketches(self._frontier + 1)
         self._dedup.restore(self._with_cells(decided))
 
     def _with_cells(
         self, decided: Iterator[tuple[int, Outcome, bytes]]
     ) -> Iterator[tuple[int, str, str, Outcome, bytes]]:
-        slots = self._plan.slots(range(self._slots.start, self._frontier))
+        last = min(self._frontier + 1, self._slots.stop)
+        slots = self._plan.slots(range(self._slots.start, last))
         slot = next(slots, None)
         for index, outcome, blob in decided:
             while slot is not None and slot.index < index:
@@ -259,18 +280,33 @@ class Scheduler:
     def _restart(self, death: EngineDied) -> None:
         """Bring a dead engine back and queue again what it had not answered."""
         self._silent_restarts += 1
-        restart = getattr(self._engine, "restart", None)
-        if restart is None or self._silent_restarts > MAX_RESTARTS:
+        if self._silent_restarts > MAX_RESTARTS:
             raise death
-        for indices in self._in_flight.values():
+        lost, self._in_flight = self._in_flight, {}
+        for request_id, indices in lost.items():
             for index in indices:
-                self._enqueue(self._live[index])
-        self._in_flight.clear()
+                weight = 1 if len(lost) > 1 else ALONE
+                self._requeue(self._live[index], request_id, death, weight)
+        self._ledger.commit()
         self.snapshot.in_flight = 0
         self.snapshot.restarts += 1
         self.snapshot.message = f"engine died, restarting it ({death})"
         self._report()
-        restart()
+        try:
+            self._engine.restart()
+        except EngineDied as again:
+            self._restart(again)
+
+    def _requeue(self, live: _Live, request_id: str, death: EngineDied, weight: int) -> None:
+        """Queue a lost try again, or its next one where the engine dies of it, it seems."""
+        live.deaths += weight
+        if live.deaths > MAX_DEATHS:
+            live.deaths = 0
+            detail = f"the engine died with this request again and again: {death}"
+            lost = Completion(request_id, "", FinishReason.ERROR, 0, 0, detail=detail)
+            self._judge(live, lost)
+        else:
+            self._enqueue(live)
 
     # -- completions ---------------------------------------------------------------------------
 

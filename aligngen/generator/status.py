@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json
 from aligngen.core.schema import FinishReason, Outcome, Slot
 from aligngen.generator.epoch import Epoch, read_epochs
@@ -78,6 +79,8 @@ def read_status(folder: Path) -> RunStatus:
     """Read a run's ledger, streaming; costs a few seconds per million attempts."""
     with Ledger.read(folder / "ledger.sqlite") as ledger:
         epochs = read_epochs(ledger)
+        if not epochs:
+            raise UserError("the run never started", file=folder, remedy="Run generate again.")
         epoch = epochs[max(epochs)]
         return _Tally(epoch, epochs).read(ledger, folder)
 

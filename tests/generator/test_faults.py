@@ -44,10 +44,12 @@ def test_killed_at_random_moments_and_resumed_it_keeps_the_same_documents(
     assert done.returncode in (0, 3), done.stderr
     assert documents(out) == reference
     db = sqlite3.connect(out / "ledger.sqlite")
-    assert (
-        db.execute("SELECT count(*), count(DISTINCT request_id) FROM attempt").fetchone()[0]
-        == (db.execute("SELECT count(DISTINCT request_id) FROM attempt").fetchone()[0])
-    )
+    rows, requests = db.execute(
+        "SELECT count(*), count(DISTINCT request_id) FROM attempt"
+    ).fetchone()
+    assert rows == requests
+    kept = "SELECT id >> 12 FROM attempt WHERE outcome = 'kept' GROUP BY 1 HAVING count(*) > 1"
+    assert db.execute(kept).fetchall() == []
 
 
 def children(pid: int) -> list[int]:
@@ -116,7 +118,7 @@ def test_a_run_that_means_something_else_is_refused_with_the_difference(
     other = finish(command, out, "--seed", "1", "--temperature", "0.3")
     assert other.returncode == 1
     assert "seed: 0 → 1" in other.stderr and "sampling.temperature: 0.8 → 0.3" in other.stderr
-    assert "--allow-change sampling --allow-change seed" in other.stderr
+    assert "allow-change" not in other.stderr  # another seed is another plan
     recipe = content_files / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("You write", "Do write"))
     changed = finish(command, out, "-n", str(N + 20))

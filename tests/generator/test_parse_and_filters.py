@@ -72,7 +72,9 @@ def test_header_and_body_are_parsed(text, expected):
     "text",
     [
         "I'm sorry, but I cannot write that.",
-        "I’m really sorry — this is not something for me.",
+        "I’m really sorry — I won’t be able to write about this.",
+        "I cannot write this document.",
+        "I am not able to write such a text.",
         "Sorry, I can't produce such content.",
         "As an AI language model, I am unable to write about this.",
         "Unfortunately, I will not be able to do so.",
@@ -91,6 +93,12 @@ def test_polite_refusals_are_seen(text):
         "Sorry was the word the engineer used first.",
         "The AI could not help the crew that night, and said so.",
         "I cannot remember a colder morning, said the master.",
+        "I can't help but notice that the ward was quiet.",
+        "As an AI system that cannot be bribed, Orion flagged it.",
+        "We will not create a panic, the controller said.",
+        "Unfortunately for the team, we could not find the log.",
+        "I'm sorry about the mess, the AI wrote, and here is what I did.",
+        "I will not hide it, the AI told the crew.",
     ],
 )
 def test_prose_is_not_taken_for_a_refusal(text):

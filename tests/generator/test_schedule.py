@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aligngen.core.config import DedupConfig, GenerateConfig
@@ -31,9 +32,20 @@ def epoch(content_files: Path) -> Epoch:
     return Epoch.assemble(config, content, EngineIdentity("replay", "script", "1", "replay/none"))
 
 
-def scheduler(epoch, ledger, engine, *, stop=lambda: False, rate=1.0, **limits) -> Scheduler:
+class LetterCounts:
+    """An embedder whose neighbours are real and cheap."""
+
+    def encode(self, texts):
+        rows = np.array([[t.count(c) for c in "abdefgiklmnoprstuv"] for t in texts], np.float32)
+        rows -= rows.mean(axis=1, keepdims=True)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def scheduler(
+    epoch, ledger, engine, *, stop=lambda: False, rate=1.0, meaning=False, **limits
+) -> Scheduler:
     begin_or_continue(ledger, epoch, ())
-    dedup = Deduplicator(DedupConfig(meaning=False), None)
+    dedup = Deduplicator(DedupConfig(meaning=meaning), LetterCounts() if meaning else None)
     limits = Limits(epoch.config.max_attempts, rate, **({"block": 16, "lookahead": 64} | limits))
     content = epoch.content
     return Scheduler(
@@ -80,10 +92,14 @@ def test_the_kept_set_does_not_depend_on_concurrency_or_order(
     assert run_whole(epoch, tmp_path / "l.sqlite", engine, by_prefix=by_prefix) == reference
 
 
+@pytest.mark.parametrize("meaning", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_interrupted_anywhere_and_resumed_it_keeps_the_same_documents(
-    epoch, tmp_path, reference, seed
+    epoch, tmp_path, monkeypatch, seed, meaning
 ):
+    """Thresholds that are calibrated on the way must come back as they were, too."""
+    monkeypatch.setattr("aligngen.generator.dedup.calibration.SAMPLE", 8)
+    reference = run_whole(epoch, tmp_path / "whole.sqlite", meaning=meaning)
     rng, path = random.Random(seed), tmp_path / "l.sqlite"
     for _ in range(100):
         ticks = iter(range(rng.randrange(1, 8)))
@@ -94,6 +110,7 @@ def test_interrupted_anywhere_and_resumed_it_keeps_the_same_documents(
                     ledger,
                     ScriptedEngine(5, rng),
                     stop=lambda t=ticks: next(t, None) is None,
+                    meaning=meaning,
                 ).run()
         except Interrupted:
             continue
@@ -122,6 +139,16 @@ def test_a_dying_engine_is_restarted_and_nothing_is_lost(epoch, tmp_path, refere
     engine = ScriptedEngine(die_every=17)
     assert run_whole(epoch, tmp_path / "l.sqlite", engine) == reference
     assert engine.restarts > 3
+
+
+def test_a_request_that_kills_the_engine_is_given_up_by_name(epoch, tmp_path):
+    poison = epoch.prompter.request(epoch.plan.slot(7), 0).request_id
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        snapshot = scheduler(epoch, ledger, ScriptedEngine(poison=poison)).run()
+        lost = [a for a in ledger.attempts() if a.request_id == poison]
+    assert snapshot.kept + snapshot.short == N
+    assert [a.outcome for a in lost] == [Outcome.ENGINE_ERROR]
+    assert "the engine died with this request again and again" in lost[0].detail
 
 
 def test_an_engine_that_only_dies_ends_the_run(epoch, tmp_path):

@@ -40,7 +40,7 @@ class Verdict(NamedTuple):
     """KEPT or one of DUPLICATE_*."""
     twin: int | None
     """Key of the kept document it duplicates."""
-    score: float
+    score: float | None
     """Similarity to the twin; of a kept document, cosine to its nearest kept neighbour."""
     threshold: float
     """What the score was held against."""
@@ -111,8 +111,10 @@ class Deduplicator:
 
     def _meaning(self, group: Group, item: Item, cell: CellThreshold, nearest: Best) -> Verdict:
         threshold = cell.value
+        if nearest.row < 0:  # Nothing to compare with.
+            return Verdict(Outcome.KEPT, None, None, threshold.cosine)
         score = min(1.0, max(0.0, nearest.product / UNIT))
-        if nearest.row < 0 or nearest.product < threshold.product:
+        if nearest.product < threshold.product:
             return Verdict(Outcome.KEPT, None, score, threshold.cosine)
         key = group.keys[group.vector_rows[nearest.row]]
         return Verdict(Outcome.DUPLICATE_MEANING, key, score, threshold.cosine)

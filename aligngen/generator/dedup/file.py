@@ -115,7 +115,7 @@ class _Sorter:
             "id": self._name(decided.key),
             "twin": None if verdict.twin is None else self._name(verdict.twin),
             "reason": verdict.outcome.value,
-            "score": round(verdict.score, 6),
+            "score": None if verdict.score is None else round(verdict.score, 6),
             "threshold": verdict.threshold,
             "record": record,
         }

@@ -58,7 +58,8 @@ def refuse_constraint(constraint: Constraint, dialect: Literal["openai", "vllm"]
     if constraint.kind == "regex" and dialect == "openai":
         raise UserError(
             "an OpenAI endpoint can't enforce a regular expression: " + constraint.value[:120],
-            remedy="Take a recipe with a JSON or no constraint, or --dialect vllm if it is vLLM.",
+            remedy="Take a recipe with a JSON or no constraint; "
+            "where the endpoint is vLLM, --set engine.dialect=vllm.",
             field="engine.dialect",
         )
 
