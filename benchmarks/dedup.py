@@ -164,7 +164,11 @@ def machine() -> dict[str, object]:
 
 
 def _table(rows: list[dict[str, object]]) -> str:
+    machine_ = rows[0]["machine"]
     lines = [
+        f"`python benchmarks/dedup.py --size N`; {machine_['cpu']}, {machine_['cores']} cores, "
+        "shared with other work (load beside each row in dedup.json), so CPU seconds count.",
+        "",
         "| documents | tool | FPR target | flagged clean | "
         + " | ".join(KINDS)
         + " | precision | CPU ms/doc | docs/CPU-s | peak MB |",

@@ -103,7 +103,7 @@ def test_identity_follows_content_and_not_place(folder):
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"model": "owner/name"}, ("vllm", "owner/name", "main (unpinned)", "vllm/xgrammar")),
+        ({"model": "owner/name"}, ("vllm", "owner/name", "main (unpinned)", "vllm/guidance")),
         ({"model": "owner/name", "revision": "abc"}, ("vllm", "owner/name", "abc", None)),
         ({"structured_backend": "guidance"}, ("vllm", None, None, "vllm/guidance")),
         (
