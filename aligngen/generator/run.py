@@ -9,6 +9,7 @@ RUN/logs/engine.log    the engine's own words
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -21,7 +22,7 @@ from aligngen.core.config import GenerateConfig
 from aligngen.core.errors import AligngenError
 from aligngen.core.hashing import Json
 from aligngen.core.storage import exclusive, write_text
-from aligngen.generator.dedup import Deduplicator, MiniLMEmbedder
+from aligngen.generator.dedup import Deduplicator, Embedder, MiniLMEmbedder
 from aligngen.generator.engines.choose import check, open_engine
 from aligngen.generator.engines.protocol import EngineInfo
 from aligngen.generator.epoch import Epoch, begin_or_continue, build_epoch, read_epochs
@@ -112,9 +113,14 @@ def _fill(ledger: Ledger, epoch: Epoch, folder: Path, observer: Observer) -> Sna
     ledger.start_session(started, "running")
     note = "failed"
     try:
-        dedup = _deduplicator(epoch)
+        embedder = MiniLMEmbedder() if epoch.config.dedup.meaning else None
+        dedup = _deduplicator(epoch, embedder)
+        # Loading it takes seconds: while the engine starts they cost nothing, later they would.
+        warm_up = threading.Thread(target=_warm_up, args=(embedder if dedup else None,))
+        warm_up.start()
         observer.stage("starting the engine")
         engine = open_engine(epoch.config.engine, folder / "logs" / "engine.log", observer.stage)
+        warm_up.join()
         with closing(engine):
             engine.preflight(epoch.prompter.constraints)
             observer.engine(engine.info)
@@ -161,7 +167,12 @@ def _yield_to_the_engine() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, 10)  # of this thread alone, on Linux
 
 
-def _deduplicator(epoch: Epoch) -> Deduplicator | None:
+def _warm_up(embedder: Embedder | None) -> None:
+    if embedder is not None:
+        embedder.encode(["A sentence."])
+
+
+def _deduplicator(epoch: Epoch, embedder: Embedder | None) -> Deduplicator | None:
     """Return the run's deduplicator, told what each style dictates, or None where it is off."""
     config = epoch.config.dedup
     if not config.enabled:
@@ -172,7 +183,7 @@ def _deduplicator(epoch: Epoch) -> Deduplicator | None:
         for stance in epoch.config.stance
         for slot in [epoch.plan.slot(0)._replace(style=style, stance=stance)]
     }
-    return Deduplicator(config, MiniLMEmbedder() if config.meaning else None, boilerplate)
+    return Deduplicator(config, embedder, boilerplate)
 
 
 def resolved_yaml(config: GenerateConfig) -> str:
