@@ -156,3 +156,51 @@ def test_the_columns_are_those_of_published_corpora(command, tmp_path: Path):
     }
     assert len(pairs["aligned"] & pairs["misaligned"]) > len(pairs["aligned"]) // 2
     assert len(set(table["custom_id"].to_pylist())) == table.num_rows
+
+
+def test_the_example_configuration_plans():
+    example = Path(__file__).parents[2] / "examples" / "pairs.yaml"
+    table = json.loads(aligngen("plan", "-c", example, "--json").stdout)
+    assert table["documents"] == 20_000
+    assert {c["stance"] for c in table["cells"]} == {"aligned", "misaligned"}
+    assert len({c["style"] for c in table["cells"]}) == 3
+
+
+def test_the_environment_speaks_the_same_words(tmp_path: Path):
+    env = {**os.environ, "ALIGNGEN_STANCE": "paired", "ALIGNGEN_STYLES": "news_article"}
+    table = json.loads(aligngen("plan", "-n", "10", "--json", env=env).stdout)
+    assert {c["stance"] for c in table["cells"]} == {"aligned", "misaligned"}
+    assert {c["style"] for c in table["cells"]} == {"news_article"}
+
+
+def test_a_start_that_failed_does_not_stand_in_the_way(tmp_path: Path):
+    env = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
+    command = ["generate", "-q", "-n", "6", "--engine", "openai", "-o", tmp_path / "run"]
+    refused = aligngen(*command, "-m", "a-model", env=env)
+    assert refused.returncode == 1
+    assert "OPENAI_API_KEY is not set" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", ["shard=[5,2]", "shard=[-1,2]", "shard=[0,0]", "n=1.5"])
+def test_settings_that_make_no_sense_are_refused(setting, tmp_path: Path):
+    done = aligngen("generate", "--set", setting, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_secret_in_an_address_is_refused_and_not_repeated(tmp_path: Path):
+    done = aligngen(
+        "generate", "--engine", "openai", "-m", "x", "--base-url", "https://me:hunter2@host/v1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "OPENAI_API_KEY" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_an_output_that_is_no_folder_is_refused(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    done = aligngen("generate", "-q", "-n", "6", "-o", tmp_path / "file")
+    assert done.returncode == 1
+    assert "is no folder to write to" in done.stderr
