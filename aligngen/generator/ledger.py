@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -364,14 +364,13 @@ class Ledger:
         query = f"{query} {joint} {column} >= ? AND {column} < ? ORDER BY {column}"
         with _named_errors(self.path):
             cursor = self._db.execute(query, (first << TRY_BITS, last))
-        with closing(cursor):
-            while True:
-                # Not around the yield: what happens there is not the file's fault.
-                with _named_errors(self.path):
-                    rows = cursor.fetchmany(256)
-                if not rows:
-                    return
-                yield from rows
+        while True:
+            # Not around the yield: what happens there is not the file's fault.
+            with _named_errors(self.path):
+                rows = cursor.fetchmany(256)
+            if not rows:
+                return
+            yield from rows
 
     def _check_format(self) -> None:
         application = self._db.execute("PRAGMA application_id").fetchone()[0]

@@ -114,7 +114,9 @@ def test_a_run_can_be_read_in_every_way(command, tmp_path: Path):
     assert manifest["outcomes"] == summary["outcomes"]
     assert sum(f["documents"] for f in manifest["files"]) == len(rows)
 
-    shown = aligngen("show", out, "-n", "2", "--stance", "misaligned", "--json").stdout
+    show = aligngen("show", out, "-n", "2", "--stance", "misaligned", "--json")
+    assert show.stderr == ""
+    shown = show.stdout
     assert [json.loads(x)["stance"] for x in shown.splitlines()] == ["misaligned"] * 2
     dropped = aligngen("show", out, "-n", "3", "--dropped", "truncated").stdout
     assert "truncated" in dropped
