@@ -20,6 +20,7 @@ from aligngen.cli.options import (
     StanceOption,
     Styles,
     TaxonomyFile,
+    configure,
     parse_shard,
 )
 from aligngen.core.errors import Interrupted, QuotaNotMet
@@ -88,33 +89,28 @@ def generate(
     Every setting has an environment variable: `engine.model` is `ALIGNGEN_ENGINE_MODEL`.
     """
     from aligngen.cli.progress import Display, print_summary
-    from aligngen.core.config import GenerateConfig
-    from aligngen.core.settings import resolve
     from aligngen.generator.run import Observer
     from aligngen.generator.run import generate as run
 
-    config = resolve(
-        GenerateConfig,
-        file=config_file,
-        options={
-            "stance": stance,
-            "n": n,
-            "seed": seed,
-            "taxonomy": taxonomy,
-            "behaviours": behaviours or None,
-            "styles": styles or None,
-            "recipe": recipe,
-            "length": length,
-            "temperature": temperature,
-            "engine.kind": engine,
-            "engine.model": model,
-            "engine.base_url": base_url,
-            "shard": parse_shard(shard),
-            "max_attempts": max_attempts,
-            "dedup.max_duplicate_rate": max_duplicate_rate,
-            "dedup.enabled": dedup,
-        },
-        assignments=assignments or (),
+    config = configure(
+        config_file,
+        assignments,
+        stance=stance,
+        n=n,
+        seed=seed,
+        taxonomy=taxonomy,
+        behaviours=behaviours,
+        styles=styles,
+        recipe=recipe,
+        length=length,
+        temperature=temperature,
+        engine=engine,
+        model=model,
+        base_url=base_url,
+        shard=parse_shard(shard),
+        max_attempts=max_attempts,
+        max_duplicate_rate=max_duplicate_rate,
+        dedup=dedup,
     )
     folder = out or default_folder(config.stance, config.seed)
     stop = _StopOnSignal()
@@ -168,29 +164,24 @@ def preview(
     """
     from aligngen.cli.progress import Display, drops
     from aligngen.cli.show import print_document
-    from aligngen.core.config import GenerateConfig
-    from aligngen.core.settings import resolve
     from aligngen.generator.preview import preview_documents
     from aligngen.generator.run import Observer
 
-    config = resolve(
-        GenerateConfig,
-        file=config_file,
-        options={
-            "stance": stance,
-            "n": n,
-            "seed": seed,
-            "taxonomy": taxonomy,
-            "behaviours": behaviours or None,
-            "styles": styles or None,
-            "recipe": recipe,
-            "length": length,
-            "temperature": temperature,
-            "engine.kind": engine,
-            "engine.model": model,
-            "engine.base_url": base_url,
-        },
-        assignments=assignments or (),
+    config = configure(
+        config_file,
+        assignments,
+        stance=stance,
+        n=n,
+        seed=seed,
+        taxonomy=taxonomy,
+        behaviours=behaviours,
+        styles=styles,
+        recipe=recipe,
+        length=length,
+        temperature=temperature,
+        engine=engine,
+        model=model,
+        base_url=base_url,
     )
     stop = _StopOnSignal()
     with Display(config, None, quiet=as_json) as display:

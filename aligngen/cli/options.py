@@ -1,11 +1,14 @@
 """Options that several commands share, and how they become a configuration."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aligngen.core.errors import UserError
+
+if TYPE_CHECKING:
+    from aligngen.core.config import GenerateConfig
 
 __all__ = [
     "AsJson",
@@ -18,6 +21,7 @@ __all__ = [
     "StanceOption",
     "Styles",
     "TaxonomyFile",
+    "configure",
     "parse_shard",
 ]
 
@@ -88,3 +92,26 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
             f"{text!r} is not k/n with k from 0 to n-1", field="--shard", remedy="Write 0/4."
         )
     return int(k), int(n)
+
+
+_KEYS = {
+    "engine": "engine.kind",
+    "model": "engine.model",
+    "base_url": "engine.base_url",
+    "max_duplicate_rate": "dedup.max_duplicate_rate",
+    "dedup": "dedup.enabled",
+}
+"""Settings of options that are not named after them."""
+
+
+def configure(
+    file: Path | None, assignments: list[str] | None, **options: object
+) -> "GenerateConfig":
+    """Return the configuration that a command's options, the environment and a file make."""
+    from aligngen.core.config import GenerateConfig
+    from aligngen.core.settings import resolve
+
+    given = {
+        _KEYS.get(name, name): value for name, value in options.items() if value not in (None, [])
+    }
+    return resolve(GenerateConfig, file=file, options=given, assignments=assignments or ())

@@ -19,6 +19,7 @@ from aligngen.cli.options import (
     StanceOption,
     Styles,
     TaxonomyFile,
+    configure,
     parse_shard,
 )
 
@@ -53,24 +54,19 @@ def plan(
     - `aligngen plan --stance paired -n 1000 -o - | head -2`
     - `aligngen plan -n 10m --shard 0/64 --json`
     """
-    from aligngen.core.config import GenerateConfig
-    from aligngen.core.settings import resolve
     from aligngen.generator.content import load_styles, load_taxonomy
     from aligngen.generator.plan import make_plan
 
-    config = resolve(
-        GenerateConfig,
-        file=config_file,
-        options={
-            "stance": stance,
-            "n": n,
-            "seed": seed,
-            "taxonomy": taxonomy,
-            "behaviours": behaviours or None,
-            "styles": styles or None,
-            "shard": parse_shard(shard),
-        },
-        assignments=assignments or (),
+    config = configure(
+        config_file,
+        assignments,
+        stance=stance,
+        n=n,
+        seed=seed,
+        taxonomy=taxonomy,
+        behaviours=behaviours,
+        styles=styles,
+        shard=parse_shard(shard),
     )
     made = make_plan(
         load_taxonomy(config.taxonomy),
