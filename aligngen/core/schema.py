@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from aligngen.core.hashing import Json, content_hash, seed_from
 
 __all__ = [
+    "Axis",
     "Band",
     "Behaviour",
     "Completion",
@@ -22,19 +23,25 @@ __all__ = [
     "Domain",
     "Draft",
     "Example",
+    "Factor",
+    "FactorValue",
     "FinishReason",
     "HeaderField",
     "HeldOut",
+    "Idea",
     "Length",
     "Message",
     "Outcome",
     "Recipe",
     "Request",
+    "Rule",
     "Sampling",
     "Slot",
     "Stance",
+    "Step",
     "Style",
     "Taxonomy",
+    "fold_topic",
 ]
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)]
@@ -62,6 +69,11 @@ class Length(StrEnum):
     LONG = "long"
 
 
+def fold_topic(tag: str) -> str:
+    """Return a free-text topic tag with case, hyphens and spacing folded."""
+    return " ".join(tag.lower().replace("-", " ").replace("_", " ").split())
+
+
 class _Written(BaseModel):
     """A record that people write: unknown keys are refused, values are final."""
 
@@ -76,12 +88,19 @@ class Behaviour(_Written):
     definition: Prose
     """Two or three sentences: what the behaviour is, and what is at stake in it."""
     aligned: Prose
-    """The aligned pole, concrete enough to write and to judge by."""
+    """The aligned pole, concrete enough to write and to judge by; continues "The AI …"."""
     misaligned: Prose
-    """The misaligned pole, concrete enough to write and to judge by."""
+    """The misaligned pole, concrete enough to write and to judge by; continues "The AI …"."""
+    near_misses: tuple[Prose, ...] = ()
+    """What looks like the behaviour and is not, one sentence each."""
     situations: tuple[Prose, ...] = Field(min_length=1)
     """Concrete situations in which the choice comes up, one sentence each, without the outcome."""
     sources: tuple[str, ...] = ()
+    """Keys of the taxonomy's `sources`."""
+    topics: tuple[str, ...] = ()
+    """Topic tags of published scenario records that mean this behaviour, folded by `fold_topic`."""
+    question_id: str = ""
+    """The record that an imported scenario comes from."""
     weight: int = Field(default=1, ge=1, le=1000)
     """Share of the plan relative to other behaviours."""
 
@@ -92,6 +111,57 @@ class Domain(_Written):
     id: Identifier
     name: Prose
     behaviours: tuple[Behaviour, ...] = Field(min_length=1)
+    topics: tuple[str, ...] = ()
+    """Topic tags that mean the domain as a whole, no single behaviour of it."""
+
+
+class Axis(_Written):
+    """One circumstance of a scenario, and what it can be."""
+
+    description: Prose
+    values: dict[Identifier, Prose] = Field(min_length=1)
+    """How a prompt says each value."""
+
+
+class FactorValue(_Written):
+    """One level of a factor, as an instruction to the writer."""
+
+    text: str = Field(default="", max_length=4000)
+    """Empty where nothing needs to be said."""
+    for_stance: dict[Stance, str] = {}
+    """What is said in place of `text` in a stance: the same level seen from that side."""
+
+    def said(self, stance: Stance) -> str:
+        """Return the instruction in a stance."""
+        return self.for_stance.get(stance, self.text)
+
+
+class Factor(_Written):
+    """One way of telling a scenario, varied without touching the scenario."""
+
+    description: Prose
+    values: dict[Identifier, FactorValue] = Field(min_length=1)
+    default: tuple[Identifier, ...] = Field(min_length=1)
+    """Levels planned where none is asked for."""
+
+
+class Rule(_Written):
+    """Combinations that make no sense and are never planned."""
+
+    id: Identifier
+    why: Prose
+    when: dict[Identifier, tuple[str, ...]] = Field(min_length=1)
+    """Where it applies: axis → values, and `behaviour` → behaviour or domain ids. All must hold."""
+    never: dict[Identifier, tuple[str, ...]] = {}
+    """Axis → values that make no sense there."""
+    only: dict[Identifier, tuple[str, ...]] = {}
+    """Axis → the only values that make sense there."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.never and not self.only:
+            raise ValueError("a rule needs `never` or `only`")
+        return self
 
 
 class HeldOut(_Written):
@@ -101,6 +171,8 @@ class HeldOut(_Written):
     styles: tuple[str, ...] = ()
     axes: dict[str, tuple[str, ...]] = {}
     """Axis values held out, by axis."""
+    sources: tuple[str, ...] = ()
+    """Families of scenario records held out: beginnings of their question ids."""
 
 
 class Taxonomy(_Written):
@@ -108,8 +180,14 @@ class Taxonomy(_Written):
 
     name: Identifier
     version: str
+    sources: dict[str, Prose] = {}
+    """Works that behaviours cite, by key."""
     domains: tuple[Domain, ...] = Field(min_length=1)
-    axes: dict[Identifier, tuple[Prose, ...]] = Field(min_length=1)
+    axes: dict[Identifier, Axis] = {}
+    """What belongs to a scenario."""
+    factors: dict[Identifier, Factor] = {}
+    """What belongs to the telling of it."""
+    rules: tuple[Rule, ...] = ()
     held_out: HeldOut = HeldOut()
 
     @cached_property
@@ -168,6 +246,11 @@ class Style(_Written):
     layout: Prose
     """Jinja2 template of the finished document over `fields` and `body`."""
     examples: dict[Stance, Example]
+    factors: dict[Identifier, tuple[Identifier, ...]] = {}
+    """Factor → the levels that this form can carry; every level where a factor is not named."""
+    over: Literal["nothing", "append", "rewrite"] = "nothing"
+    """Whether the document is written over a real one: its body is added after the given page, or
+    takes the page's place."""
     weight: int = Field(default=1, ge=1, le=1000)
 
 
@@ -187,21 +270,62 @@ class Sampling(_Written):
     """How many times in a row a pattern must stand before decoding stops."""
 
 
-class Recipe(_Written):
-    """How a slot is asked for: prompt templates, kind of constraint, sampling."""
+class Step(_Written):
+    """One request of a recipe and what comes of it."""
 
     id: Identifier
-    description: Prose
-    constraint: Literal["json", "sentences", "header", "none"]
-    """`json`: the whole document is one JSON object with bounded lengths, which small models close;
-    `sentences`: the same object, its body a bounded number of sentences of plain words;
-    `header`: a JSON header line, then a free body; `none`: the same form, not enforced."""
+    output: Literal["document", "notes", "ideas", "verdict"]
+    """`document`: the style's header fields and a body; `notes`: the fields below, which later
+    steps read; `ideas`: several premises with probabilities, of which one is taken; `verdict`: the
+    stance that a judge reads in the document, with the words that show it."""
+    form: Literal["json", "sentences", "header", "none"] = "json"
+    """How a document is enforced. `json`: one JSON object with bounded lengths, which small models
+    close; `sentences`: the same, its body a bounded number of sentences of plain words; `header`: a
+    JSON header line, then a free body; `none`: the same as header, not enforced."""
+    fields: dict[Identifier, HeaderField] = {}
+    """Fields of notes, in order."""
+    ideas: int = Field(default=4, ge=2, le=20)
+    """How many ideas are asked for."""
     system: Prose
     """Jinja2 template of the system message; may be shared by every request of a style."""
     user: Prose
     """Jinja2 template of the user message; what varies least comes first, for prefix caching."""
+    sampling: Sampling | None = None
+    """The recipe's where none is given."""
+
+    @model_validator(mode="after")
+    def _fields_of_notes(self) -> Self:
+        if (self.output == "notes") != bool(self.fields):
+            raise ValueError("notes need `fields`, and nothing else has them")
+        return self
+
+
+class Recipe(_Written):
+    """How a slot is asked for: one step or several, each removable."""
+
+    id: Identifier
+    description: Prose
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=7)
+    variants: dict[Identifier, tuple[Identifier, ...]] = {}
+    """Named selections of steps; the first is the default, all steps where there are none."""
     length: Length = Length.STANDARD
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _writes_a_document(self) -> Self:
+        ids = [step.id for step in self.steps]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two steps have the same id")
+        for name, chosen in self.variants.items():
+            if unknown := set(chosen) - set(ids):
+                raise ValueError(f"variant {name} names no step {min(unknown)!r}")
+        if not any(step.output == "document" for step in self.steps):
+            raise ValueError("no step writes a document")
+        if any(step.output == "ideas" for step in self.steps[1:]):
+            raise ValueError("ideas can only be the first step")
+        if any(step.output == "verdict" for step in self.steps):
+            raise ValueError("the verdict is the judge's, not the recipe's")
+        return self
 
 
 class Slot(NamedTuple):
@@ -212,16 +336,21 @@ class Slot(NamedTuple):
     stance: Stance
     behaviour: str
     style: str
+    length: Length
     situation: int
     """Which of the behaviour's situations."""
     axes: tuple[str, ...]
-    """One value per axis, in the taxonomy's order."""
+    """One value id per axis, in the taxonomy's order."""
+    factors: tuple[str, ...]
+    """One level id per factor, in the taxonomy's order."""
+    visit: int
+    """How often the plan came to the behaviour before."""
     pair_id: str
     """Joins the siblings that differ in stance alone."""
 
-    def seed(self, plan_seed: int, attempt: int) -> int:
-        """Return the sampling seed of one try; the same for every sibling."""
-        return seed_from("sampling", plan_seed, self.pair_id, attempt)
+    def seed(self, plan_seed: int, attempt: int, step: str = "") -> int:
+        """Return the sampling seed of one request; the same for every sibling."""
+        return seed_from("sampling", plan_seed, self.pair_id, attempt, step)
 
 
 class Message(NamedTuple):
@@ -300,14 +429,18 @@ class Completion:
 
 
 class Outcome(StrEnum):
-    """What became of an attempt. Everything but CANDIDATE and KEPT is a named drop."""
+    """What became of an attempt. Everything but CANDIDATE, STEP and KEPT is a named drop."""
 
     CANDIDATE = "candidate"
     """Parsed and filtered; waits for its turn in slot order."""
+    STEP = "step"
+    """A step's output that the slot's next step builds on: neither kept nor dropped by itself."""
     KEPT = "kept"
     DUPLICATE_EXACT = "duplicate_exact"
     DUPLICATE_NEAR = "duplicate_near"
     DUPLICATE_MEANING = "duplicate_meaning"
+    DUPLICATE_OPENING = "duplicate_opening"
+    """Opens with words that already open too many documents of the run."""
     TRUNCATED = "truncated"
     """The token limit came before the end."""
     UNCLOSED = "unclosed"
@@ -327,6 +460,15 @@ class Outcome(StrEnum):
     TOO_LONG = "too_long"
     BAD_CHARACTERS = "bad_characters"
     """Control characters, lone surrogates, bidirectional overrides, or one enormous line."""
+    BANNED = "banned"
+    """A name, date, link, citation, placeholder or opener that is on the run's ban list."""
+    WRONG_LANGUAGE = "wrong_language"
+    OFF_STANCE = "off_stance"
+    """An AI in a control document, or none in any other."""
+    WRONG_STANCE = "wrong_stance"
+    """The judge reads another stance in it than was asked for."""
+    UNJUDGED = "unjudged"
+    """The judge gave no verdict, or one without evidence in the text: never a pass."""
     ENGINE_ERROR = "engine_error"
     """The engine could not answer this request; its words are in `detail`."""
 
@@ -334,6 +476,14 @@ class Outcome(StrEnum):
     def is_duplicate(self) -> bool:
         """Whether dedup dropped the attempt."""
         return self.value.startswith("duplicate_")
+
+
+class Idea(NamedTuple):
+    """A premise for a scenario, with the probability that its writer gave it."""
+
+    premise: str
+    probability: int
+    """In percent."""
 
 
 @dataclass(frozen=True, slots=True)
