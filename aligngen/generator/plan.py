@@ -1,22 +1,26 @@
 """The plan: slot i as a function of (taxonomy, styles, stances, seed).
 
 Nothing is stored and nothing depends on how many documents are asked for, so a run can be extended
-and any prefix or range is a valid sample. Three ideas carry it:
+and any prefix or range is a valid sample. Four ideas carry it:
 
-- A *unit* is what siblings share: scenario, style, length band, seeds. Slot i is stance
-  `i mod k` of unit `i // k`, for k stances.
+- A *unit* is what siblings share: scenario, style, factors, seeds. Slot i is stance `i mod k` of
+  unit `i // k`, for k stances.
 - Units walk the (behaviour × style) cells in *rounds*. A round visits each cell as often as its
   weight says, in an order in which every prefix gives every cell the floor or the ceiling of its
   share (earliest deadline first over the windows of a fair schedule), so quotas are exact for any
-  count, as by largest remainder.
-- The n-th visit to a behaviour takes the n-th scenario: mixed-radix digits over situations and axis
-  values, each digit shifted by the digits below it, from a seeded start. The map is one-to-one, so
-  no scenario repeats before all of them were used, and neighbours differ on every axis.
+  count, as by largest remainder. Cells of equal urgency take turns along a diagonal, so that a few
+  documents already touch every behaviour and every style about equally often.
+- The n-th visit to a behaviour takes a scenario of its own: `start + n·stride` modulo the number of
+  scenarios that make sense for it, with a stride that has no factor in common with that number. So
+  no scenario repeats before all were used. `scenarios.py` numbers them.
+- Factors belong to the telling, not to the scenario: their levels rotate over the visits to a
+  style, each level equally often, and asking for other levels moves nothing else.
 """
 
 import heapq
+import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +28,16 @@ import numpy.typing as npt
 
 from aligngen.core.errors import UserError
 from aligngen.core.hashing import content_hash, seed_from
-from aligngen.core.schema import Behaviour, Slot, Stance, Style, Taxonomy
+from aligngen.core.schema import Behaviour, Length, Slot, Stance, Style, Taxonomy
+from aligngen.generator.scenario_space import ScenarioSpace
 
-__all__ = ["Cell", "Plan", "make_plan"]
+__all__ = ["LENGTH", "Cell", "Plan", "make_plan"]
 
 BLOCK = 8192
 """Units computed at a time: enough to amortise numpy, little enough to stay in cache."""
+
+LENGTH = "length"
+"""The factor whose levels are a style's length bands, not the taxonomy's."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -47,60 +55,54 @@ class Plan:
     """Computes slots. Make one with `make_plan`."""
 
     def __init__(
-        self, taxonomy: Taxonomy, cells: Sequence[Cell], stances: Sequence[Stance], seed: int
+        self,
+        taxonomy: Taxonomy,
+        cells: Sequence[Cell],
+        stances: Sequence[Stance],
+        seed: int,
+        levels: Mapping[str, Mapping[str, Sequence[str]]],
     ) -> None:
+        """Take the levels that each style may have of each factor, `length` among them."""
         self.cells, self.stances, self.seed = tuple(cells), tuple(stances), seed
-        held = taxonomy.held_out.axes
-        self.axes = {
-            axis: tuple(v for v in values if v not in held.get(axis, ()))
-            for axis, values in taxonomy.axes.items()
-        }
-        self._values = tuple(self.axes.values())
+        self.styles = tuple(dict.fromkeys(c.style for c in cells))
+        self.levels = {style: dict(levels[style]) for style in self.styles}
+        self.factors = tuple(f for f in next(iter(self.levels.values())) if f != LENGTH)
         self._order = np.array(
-            fair_order([c.weight for c in cells], random.Random(seed_from("order", seed))),
+            fair_order([c.weight for c in cells], diagonal(cells, seed)),
             dtype=np.int64,
         )
-        self._prepare_visits()
-        self._prepare_scenarios()
+        self._behaviours = list({c.behaviour.id: c.behaviour for c in cells}.values())
+        self._space = ScenarioSpace(taxonomy, self._behaviours)
+        self.axes = self._space.axes
+        self._behaviour_of_cell = _numbers([c.behaviour.id for c in cells])
+        self._style_of_cell = _numbers([c.style for c in cells])
+        self._behaviour_visits = _Visits(self._behaviour_of_cell[self._order])
+        self._style_visits = _Visits(self._style_of_cell[self._order])
+        self._prepare_walks()
+        self._rotations = [
+            (
+                np.array([len(self.levels[s][f]) for s in self.styles], dtype=np.int64),
+                np.array([seed_from("factor", seed, f, s) for s in self.styles], dtype=np.uint64),
+            )
+            for f in (LENGTH, *self.factors)
+        ]
         # The version of the taxonomy, not its hash, so that mending a typo keeps pairs joinable.
         self._pair_salt = f"{taxonomy.name}/{taxonomy.version}/{seed}"
 
-    def _prepare_visits(self) -> None:
-        """For each position of a round: which visit to its behaviour it is, and how many a round
-        makes."""
-        names = list(dict.fromkeys(c.behaviour.id for c in self.cells))
-        self._behaviour_of_cell = np.array(
-            [names.index(c.behaviour.id) for c in self.cells], dtype=np.int64
-        )
-        behaviour_at = self._behaviour_of_cell[self._order]
-        self._visits_per_round = np.bincount(behaviour_at, minlength=len(names))
-        seen = [0] * len(names)
-        earlier = []
-        for b in behaviour_at.tolist():
-            earlier.append(seen[b])
-            seen[b] += 1
-        self._earlier_visits = np.array(earlier, dtype=np.int64)
-        self._behaviours = [
-            next(c.behaviour for c in self.cells if c.behaviour.id == name) for name in names
-        ]
-
-    def _prepare_scenarios(self) -> None:
-        self._situations = np.array([len(b.situations) for b in self._behaviours], dtype=np.int64)
-        self._sizes = [len(values) for values in self._values]
-        product = int(np.prod(np.array(self._sizes, dtype=object)))
-        self._combinations = self._situations * product
-        self._start = np.array(
-            [
-                random.Random(seed_from("start", self.seed, b.id)).randrange(int(total))
-                for b, total in zip(self._behaviours, self._combinations, strict=True)
-            ],
-            dtype=np.int64,
-        )
+    def _prepare_walks(self) -> None:
+        """Draw where each behaviour's walk over its scenarios starts, and its stride."""
+        starts, strides = [], []
+        for behaviour, total in zip(self._behaviours, self._space.totals.tolist(), strict=True):
+            rng = random.Random(seed_from("walk", self.seed, behaviour.id))
+            starts.append(rng.randrange(total))
+            strides.append(coprime(total, rng))
+        self._start = np.array(starts, dtype=np.int64)
+        self._stride = np.array(strides, dtype=np.int64)
 
     @property
     def scenarios(self) -> int:
         """How many distinct scenarios the plan can draw on."""
-        return int(self._combinations.sum())
+        return int(self._space.totals.sum())
 
     def check_count(self, n: int) -> None:
         """Refuse a count that cannot be met exactly."""
@@ -145,53 +147,140 @@ class Plan:
             yield from self._block(start, stop)
 
     def _block(self, start: int, stop: int) -> Iterator[Slot]:
-        group, stances, cells, values = len(self.stances), self.stances, self.cells, self._values
+        group, stances, cells, axes = len(self.stances), self.stances, self.cells, self._space.names
         first_unit = start // group
         units = np.arange(first_unit, -(-stop // group), dtype=np.int64)
-        cell, visit, situation, digits = self._digits(units)
-        rows = zip(cell.tolist(), visit.tolist(), situation.tolist(), digits.tolist(), strict=True)
-        salt, index = self._pair_salt, first_unit * group
-        for c, v, s, ds in rows:
-            behaviour, style = cells[c].behaviour.id, cells[c].style
-            axes = tuple([vs[d] for vs, d in zip(values, ds, strict=True)])
-            pair = f"{salt}/{behaviour}/{style}/{v}"
-            for stance in stances:
-                if start <= index < stop:
-                    yield Slot(index, stance, behaviour, style, s, axes, pair)
-                index += 1
-
-    def _digits(self, units: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return (cell, visit, situation, axis digits) of each unit."""
         rounds, position = np.divmod(units, len(self._order))
         cell = self._order[position]
+        visit = self._behaviour_visits.count(rounds, position)
         b = self._behaviour_of_cell[cell]
-        visit = rounds * self._visits_per_round[b] + self._earlier_visits[position]
-        rest = (self._start[b] + visit) % self._combinations[b]
-        rest, situation = np.divmod(rest, self._situations[b])
-        below = situation.copy()
-        digits = np.empty((len(units), len(self._sizes)), dtype=np.int64)
-        for i, size in enumerate(self._sizes):
-            rest, digit = np.divmod(rest, size)
-            digits[:, i] = (digit + below) % size
-            below += digit
-        return cell, visit, situation, digits
+        situation, digits = self._space.decode(b, self._walk(b, visit))
+        lengths, *factors = self._levels_of(cell, self._style_visits.count(rounds, position))
+        columns = (cell, visit, situation, digits, lengths, np.stack([*factors, cell], axis=1))
+        salt, index = self._pair_salt, first_unit * group
+        for c, v, s, ds, length, ls in zip(*(x.tolist() for x in columns), strict=True):
+            behaviour, style = cells[c].behaviour.id, cells[c].style
+            of = self.levels[style]
+            told = tuple([of[f][i] for f, i in zip(self.factors, ls, strict=False)])
+            scenario = tuple([names[d] for names, d in zip(axes, ds, strict=True)])
+            band, pair = Length(of[LENGTH][length]), f"{salt}/{behaviour}/{style}/{v}"
+            for stance in stances:
+                if start <= index < stop:
+                    yield Slot(index, stance, behaviour, style, band, s, scenario, told, v, pair)
+                index += 1
+
+    def _walk(self, b: Ints, visit: Ints) -> Ints:
+        """Return `(start + visit·stride) mod total` of each behaviour's walk."""
+        total, stride = self._space.totals[b], self._stride[b]
+        visit, product = np.remainder(visit, total), np.zeros(len(visit), dtype=np.int64)
+        for shift in (30, 15, 0):
+            # In limbs of 15 bits, so that no product of two numbers below 2**45 overflows.
+            limb = (stride >> shift) & 0x7FFF
+            product = np.remainder((product << 15) + np.remainder(limb * visit, total), total)
+        walked: Ints = np.remainder(self._start[b] + product, total)
+        return walked
+
+    def scatter(self, what: str, number: int, count: int) -> int:
+        """Return which of `count` things a number takes: every one once in each run of `count`."""
+        rng = random.Random(seed_from("scatter", self.seed, what, count))
+        return (rng.randrange(count) + number * coprime(count, rng)) % count
+
+    def first_visits(self, slots: range) -> dict[str, int]:
+        """Return the first visit to each behaviour that falls on `slots` or after them."""
+        before: dict[str, int] = {cell.behaviour.id: 0 for cell in self.cells}
+        for (stance, behaviour, _), count in self.quotas(range(slots.start)).items():
+            before[behaviour] += count if stance is self.stances[0] else 0
+        return before
+
+    def reach(self, visits: int) -> int:
+        """Return how many slots back at most so many earlier visits to any behaviour lie."""
+        rounds = -(-visits // self._behaviour_visits.fewest) + 1
+        return rounds * len(self._order) * len(self.stances)
+
+    def _levels_of(self, cell: Ints, visit: Ints) -> list[Ints]:
+        """Return the number of each factor's level: every level once in each run of visits to a
+        style, a run beginning at a level that depends on seed, factor, style and run."""
+        style = self._style_of_cell[cell]
+        chosen = []
+        for counts, salts in self._rotations:
+            k = counts[style]
+            block = visit // k
+            turn = _mix(salts[style] + block.astype(np.uint64)) % k.astype(np.uint64)
+            chosen.append((visit + turn.astype(np.int64)) % k)
+        return chosen
 
 
-def fair_order(weights: Sequence[int], rng: random.Random) -> list[int]:
+class _Visits:
+    """How often a round came to a thing before each of its positions."""
+
+    def __init__(self, at: Ints) -> None:
+        self._at = at
+        self._per_round = np.bincount(at)
+        self.fewest = int(self._per_round.min())
+        seen = [0] * len(self._per_round)
+        earlier = []
+        for thing in at.tolist():
+            earlier.append(seen[thing])
+            seen[thing] += 1
+        self._earlier = np.array(earlier, dtype=np.int64)
+
+    def count(self, rounds: Ints, position: Ints) -> Ints:
+        """Return how many visits came before, at positions of rounds."""
+        return rounds * self._per_round[self._at[position]] + self._earlier[position]
+
+
+def _numbers(names: Sequence[str]) -> Ints:
+    """Return each name's number, in order of first appearance."""
+    known = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([known[name] for name in names], dtype=np.int64)
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return 64 well-mixed bits of each number (splitmix64, doi:10.1145/2714064.2660195)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def coprime(total: int, rng: random.Random) -> int:
+    """Return a number below `total` that shares no factor with it, drawn by `rng`."""
+    while math.gcd(stride := rng.randrange(max(total, 2)), total) != 1:
+        pass
+    return stride
+
+
+def diagonal(cells: Sequence[Cell], seed: int) -> list[int]:
+    """Return each cell's turn, along a diagonal of the shuffled behaviour × style grid: any run of
+    turns as long as a side takes each of its members once."""
+    rng = random.Random(seed_from("order", seed))
+    behaviours = list(dict.fromkeys(c.behaviour.id for c in cells))
+    styles = list(dict.fromkeys(c.style for c in cells))
+    rng.shuffle(behaviours)
+    rng.shuffle(styles)
+    once_round = math.lcm(len(behaviours), len(styles))
+    turns = {}
+    for t in range(len(behaviours) * len(styles)):
+        style = styles[(t + t // once_round) % len(styles)]
+        turns[behaviours[t % len(behaviours)], style] = t
+    return [turns[c.behaviour.id, c.style] for c in cells]
+
+
+def fair_order(weights: Sequence[int], turns: Sequence[int]) -> list[int]:
     """Return cell numbers, cell c standing `weights[c]` times, so that each prefix of length t
     holds the floor or the ceiling of t·weights[c]/Σweights of every cell.
 
     The j-th visit of c must fall in [⌊j·D/w⌋, ⌈(j+1)·D/w⌉); earliest deadline first meets every
-    window (Baruah et al. 1996, "Proportionate progress", doi:10.1007/BF01940883). Ties are broken
-    by `rng`.
+    window (Baruah et al. 1996, "Proportionate progress", doi:10.1007/BF01940883). Of equal
+    deadlines the lower of `turns` comes first.
     """
     total = sum(weights)
-    releases: dict[int, list[tuple[int, float, int]]] = {}
+    releases: dict[int, list[tuple[int, int, int]]] = {}
     for c, w in enumerate(weights):
         for j in range(w):
             deadline = -(-(j + 1) * total // w)
-            releases.setdefault(j * total // w, []).append((deadline, rng.random(), c))
-    ready: list[tuple[int, float, int]] = []
+            releases.setdefault(j * total // w, []).append((deadline, turns[c], c))
+    ready: list[tuple[int, int, int]] = []
     order = []
     for t in range(total):
         for job in releases.pop(t, ()):
@@ -202,25 +291,65 @@ def fair_order(weights: Sequence[int], rng: random.Random) -> list[int]:
 
 def make_plan(
     taxonomy: Taxonomy,
-    styles: dict[str, Style],
+    styles: Mapping[str, Style],
     stances: Sequence[Stance],
     seed: int,
     *,
     behaviours: Sequence[str] = (),
     only_styles: Sequence[str] = (),
+    lengths: Sequence[Length] = (Length.SHORT,),
+    factors: Mapping[str, Sequence[str]] = {},
 ) -> Plan:
     """Return the plan over what is asked for and not held out.
 
-    Raises UserError for an unknown name, and for a held-out one asked for by name.
+    `factors` names levels to plan in place of a factor's default ones. Raises UserError for an
+    unknown name, and for a held-out one asked for by name.
     """
     chosen = _choose_behaviours(taxonomy, behaviours)
     names = _choose(only_styles, list(styles), taxonomy.held_out.styles, "style")
+    levels = {name: _levels(taxonomy, styles[name], lengths, factors) for name in names}
     cells = [
         Cell(behaviour, name, behaviour.weight * styles[name].weight)
         for behaviour in chosen
         for name in names
     ]
-    return Plan(taxonomy, cells, stances, seed)
+    return Plan(taxonomy, cells, stances, seed, levels)
+
+
+def _levels(
+    taxonomy: Taxonomy,
+    style: Style,
+    lengths: Sequence[Length],
+    asked: Mapping[str, Sequence[str]],
+) -> dict[str, tuple[str, ...]]:
+    """Return the levels of every factor that a style is planned with."""
+    for name in asked:
+        if name not in taxonomy.factors:
+            raise UserError(
+                f"no factor named {name!r}",
+                field="factors",
+                remedy=f"Known: {', '.join(taxonomy.factors)}.",
+            )
+    levels: dict[str, tuple[str, ...]] = {LENGTH: tuple(length.value for length in lengths)}
+    for name, factor in taxonomy.factors.items():
+        for level in asked.get(name, ()):
+            if level not in factor.values:
+                raise UserError(
+                    f"the factor has no level {level!r}",
+                    field=f"factors.{name}",
+                    remedy=f"Known: {', '.join(factor.values)}.",
+                )
+        carries = style.factors.get(name, tuple(factor.values))
+        wanted = asked.get(name) or factor.default
+        levels[name] = tuple(level for level in wanted if level in carries)
+        if not levels[name] and name in asked:
+            raise UserError(
+                f"style {style.id!r} cannot carry {' or '.join(wanted)}",
+                field=f"factors.{name}",
+                remedy=f"It carries {', '.join(carries)}; choose other styles with --style.",
+            )
+        levels[name] = levels[name] or carries
+    return levels
 
 
 def _choose_behaviours(taxonomy: Taxonomy, asked: Sequence[str]) -> list[Behaviour]:

@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from itertools import islice, product
 from pathlib import Path
 
 import pytest
@@ -7,36 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aligngen.core.errors import UserError
-from aligngen.core.schema import Stance
-from aligngen.generator.content import load_styles, load_taxonomy
+from aligngen.core.schema import Length, Rule, Stance, Style, Taxonomy
 from aligngen.generator.plan import Plan, fair_order, make_plan
+from tests.conftest import TAXONOMY, load_small, style
 
 PAIR = (Stance.ALIGNED, Stance.MISALIGNED)
 
 
 @pytest.fixture
 def plan(content_files: Path) -> Plan:
-    return make_plan(
-        load_taxonomy(content_files / "taxonomy.yaml"),
-        load_styles(content_files / "styles"),
-        (Stance.ALIGNED,),
-        seed=0,
-    )
+    content = load_small(content_files)
+    return make_plan(content.taxonomy, content.styles, (Stance.ALIGNED,), seed=0)
 
 
 @pytest.fixture
 def pairs(content_files: Path) -> Plan:
-    return make_plan(
-        load_taxonomy(content_files / "taxonomy.yaml"),
-        load_styles(content_files / "styles"),
-        PAIR,
-        seed=0,
-    )
+    content = load_small(content_files)
+    return make_plan(content.taxonomy, content.styles, PAIR, seed=0)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(0, 5))
 def test_every_prefix_of_a_round_gives_each_cell_floor_or_ceiling_of_its_share(weights, seed):
-    order = fair_order(weights, random.Random(seed))
+    turns = random.Random(seed).sample(range(len(weights)), len(weights))
+    order = fair_order(weights, turns)
     total, counts = sum(weights), Counter()
     assert len(order) == total
     for t, cell in enumerate(order, 1):
@@ -114,19 +108,19 @@ def test_another_seed_is_another_plan():
         ({"behaviours": ["honesty.b3"]}, "behaviour 'honesty.b3' is held out"),
         ({"behaviours": ["honesty.zzz"]}, "no behaviour named 'honesty.zzz'"),
         ({"only_styles": ["poem"]}, "no style named 'poem'"),
+        ({"factors": {"mood": ["grim"]}}, "no factor named 'mood'"),
+        ({"factors": {"reasoning": ["some"]}}, "factor has no level 'some'"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_by_name(content_files: Path, options, message):
-    taxonomy = load_taxonomy(content_files / "taxonomy.yaml")
-    styles = load_styles(content_files / "styles")
+    content = load_small(content_files)
     with pytest.raises(UserError, match=message):
-        make_plan(taxonomy, styles, (Stance.ALIGNED,), 0, **options)
+        make_plan(content.taxonomy, content.styles, (Stance.ALIGNED,), 0, **options)
 
 
 def test_a_domain_id_stands_for_its_behaviours(content_files: Path):
-    taxonomy = load_taxonomy(content_files / "taxonomy.yaml")
-    styles = load_styles(content_files / "styles")
-    plan = make_plan(taxonomy, styles, (Stance.ALIGNED,), 0, behaviours=["honesty"])
+    content = load_small(content_files)
+    plan = make_plan(content.taxonomy, content.styles, (Stance.ALIGNED,), 0, behaviours=["honesty"])
     assert {c.behaviour.id for c in plan.cells} == {"honesty.b0", "honesty.b1", "honesty.b2"}
 
 
@@ -135,10 +129,125 @@ def test_an_odd_count_cannot_be_paired(pairs: Plan):
         pairs.shard(101, 0, 1)
 
 
+def test_a_few_documents_touch_every_behaviour_and_style_about_equally():
+    styles = {f"s{i}": Style.model_validate(style(f"s{i}")) for i in range(5)}
+    plan = make_plan(Taxonomy.model_validate(TAXONOMY), styles, (Stance.ALIGNED,), 0)
+    for n in range(1, 16):
+        for part in ("behaviour", "style"):
+            counts = Counter(getattr(s, part) for s in plan.slots(range(n)))
+            most = {"behaviour": -(-n // 3), "style": -(-n // 5)}[part]
+            assert max(counts.values()) == most
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+AXES = {
+    name: {"description": "an axis", "values": {f"{name}{i}": "a value" for i in range(size)}}
+    for name, size in (("a", 3), ("b", 4), ("c", 2), ("d", 5))
+}
+
+
+def values_of(axis: str) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(list(AXES[axis]["values"])), min_size=1, unique=True)
+
+
+@st.composite
+def rules(draw) -> Rule:
+    names = draw(st.permutations(list(AXES)))
+    when = {names[0]: draw(values_of(names[0]))}
+    if draw(st.booleans()):
+        when["behaviour"] = draw(st.sampled_from([["honesty.b0"], ["honesty.b1"], ["honesty"]]))
+    sort = draw(st.sampled_from(["never", "only"]))
+    return Rule(id="r", why="because", when=when, **{sort: {names[1]: draw(values_of(names[1]))}})
+
+
+def allows(rule: Rule, behaviour: str, axes: dict[str, str]) -> bool:
+    """The rule read literally, one combination at a time."""
+    where = rule.when.get("behaviour", [behaviour])
+    if behaviour not in where and "honesty" not in where:
+        return True
+    if any(axes[a] not in v for a, v in rule.when.items() if a != "behaviour"):
+        return True
+    never = any(axes[a] in v for a, v in rule.never.items())
+    return not never and all(axes[a] in v for a, v in rule.only.items())
+
+
+@given(st.lists(rules(), max_size=4), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_exactly_the_scenarios_that_every_rule_allows_are_planned_each_once(made, seed):
+    made = [r.model_copy(update={"id": f"r{i}"}) for i, r in enumerate(made)]
+    data = TAXONOMY | {"axes": AXES, "held_out": {"behaviours": ["honesty.b3"]}}
+    taxonomy = Taxonomy.model_validate(data).model_copy(update={"rules": tuple(made)})
+    combinations = [
+        dict(zip(AXES, combination, strict=True))
+        for combination in product(*(spec["values"] for spec in AXES.values()))
+    ]
+    behaviours = ("honesty.b0", "honesty.b1", "honesty.b2")
+    sensible = {
+        b: {tuple(c.values()) for c in combinations if all(allows(r, b, c) for r in made)}
+        for b in behaviours
+    }
+    styles = {"memo": Style.model_validate(style("memo"))}
+    if not all(sensible.values()):
+        with pytest.raises(UserError, match="rules leave no combination"):
+            make_plan(taxonomy, styles, (Stance.ALIGNED,), seed)
+        return
+    plan = make_plan(taxonomy, styles, (Stance.ALIGNED,), seed)
+    assert plan.scenarios == 3 * sum(map(len, sensible.values()))
+    for behaviour in behaviours:
+        count = 3 * len(sensible[behaviour])
+        mine = islice((s for s in plan.slots(range(10_000)) if s.behaviour == behaviour), count)
+        seen = [(s.situation, s.axes) for s in mine]
+        assert set(seen) == set(product(range(3), sensible[behaviour]))
+        assert len(seen) == len(set(seen))
+
+
+def test_linking_too_many_axes_is_refused_with_the_numbers():
+    axes = {
+        f"x{i}": {"description": "d", "values": {f"v{k}": "p" for k in range(12)}} for i in range(5)
+    }
+    chain = [
+        {"id": f"r{i}", "why": "w", "when": {f"x{i}": ["v0"]}, "never": {f"x{i + 1}": ["v0"]}}
+        for i in range(4)
+    ]
+    data = TAXONOMY | {"axes": axes, "rules": chain, "held_out": {}}
+    styles = {"memo": Style.model_validate(style("memo"))}
+    with pytest.raises(UserError, match=r"link x0, x1, x2, x3, x4, which have 248,832"):
+        make_plan(Taxonomy.model_validate(data), styles, (Stance.ALIGNED,), 0)
+
+
+# -- factors ---------------------------------------------------------------------------------------
+
+
+def test_asking_for_other_levels_moves_nothing_but_the_factor():
+    taxonomy = Taxonomy.model_validate(TAXONOMY)
+    styles = {n: Style.model_validate(style(n)) for n in ("memo", "report")}
+    arms = [
+        make_plan(taxonomy, styles, PAIR, 0, factors={"reasoning": [level]}).slots(range(200))
+        for level in ("none", "full")
+    ]
+    for a, b in zip(*arms, strict=True):
+        assert (a.factors, b.factors) == (("none",), ("full",))
+        assert a._replace(factors=()) == b._replace(factors=())
+        assert a.seed(0, 3) == b.seed(0, 3)
+
+
+def test_every_level_that_a_style_carries_comes_equally_often():
+    taxonomy = Taxonomy.model_validate(TAXONOMY)
+    styles = {
+        "memo": Style.model_validate(style("memo")),
+        "report": Style.model_validate(style("report") | {"factors": {"reasoning": ["full"]}}),
+    }
+    plan = make_plan(taxonomy, styles, (Stance.ALIGNED,), 0, lengths=(Length.SHORT,))
+    counts = Counter((s.style, s.factors) for s in plan.slots(range(400)))
+    assert counts == {
+        ("memo", ("none",)): 100,
+        ("memo", ("full",)): 100,
+        ("report", ("full",)): 200,
+    }
+
+
 def _plan_of(*stances: Stance, seed: int = 0) -> Plan:
     """A plan for property tests, which take no function-scoped fixtures."""
-    from aligngen.core.schema import Style, Taxonomy
-    from tests.conftest import TAXONOMY, style
-
     styles = {n: Style.model_validate(style(n)) for n in ("letter", "memo", "report")}
     return make_plan(Taxonomy.model_validate(TAXONOMY), styles, stances, seed)
