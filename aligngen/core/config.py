@@ -81,6 +81,9 @@ class DedupConfig(_Config):
     """Share of distinct documents that the calibrated meaning threshold may flag."""
     cosine: float | None = Field(default=None, gt=0, le=1)
     """A meaning threshold for every cell, in place of calibrated ones."""
+    max_same_opening: int = Field(default=2, ge=0)
+    """Kept documents of a stance that may open with the same five words, or half a percent of them
+    where that is more; 0 compares no openings."""
     max_duplicate_rate: float = Field(default=0.5, gt=0, le=1)
     """A cell in which more than this share of candidates is duplicate stops the run."""
 
@@ -100,14 +103,31 @@ class GenerateConfig(_Config):
     styles: tuple[str, ...] = ()
     """Style ids; all that are not held out where empty."""
     styles_dir: Path | None = None
-    """A folder of style files; the packaged ones where none is named."""
+    """A style file or a folder of them, added to the packaged ones or in place of the same id."""
+    records: str = ""
+    """Scenario records to write about in place of taxonomy cells: a JSONL or Parquet file, or a hub
+    dataset id."""
+    passages: Path | None = None
+    """Real documents, for the styles that are written over one: text, JSONL or Parquet."""
     recipe: str = "auto"
     """A recipe id or file; `auto` takes `compact` for the embedded model and `free_body` else."""
-    length: Length | None = None
-    """Length band; the recipe's own where none is named."""
+    steps: str = ""
+    """Which steps of the recipe: a variant's name, step ids joined by commas, or `-id` to leave one
+    out; the recipe's first variant where nothing is named."""
+    verify: Literal["auto", "on", "off"] = "auto"
+    """Whether a judge must read the stance asked for in every document; `auto` asks it of every
+    model but the embedded one, which cannot judge."""
+    lengths: tuple[Length, ...] = ()
+    """Length bands to plan; the recipe's own where none is named."""
+    factors: dict[str, tuple[str, ...]] = {}
+    """Levels to plan of a factor, in place of its default ones."""
+    cast: Path | None = None
+    """A folder of name lists; the packaged ones where none is named."""
+    bans: Path | None = None
+    """A ban list; the packaged one where none is named."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Overrides the recipe's."""
-    max_attempts: int = Field(default=16, ge=1, le=1000)
+    max_attempts: int = Field(default=16, ge=1, le=512)
     """Tries per slot before it counts as a shortfall."""
     shard: tuple[int, int] = (0, 1)
     """(k, n): the k-th of n ranges of the plan, counted from 0."""
@@ -129,13 +149,38 @@ class GenerateConfig(_Config):
             return tuple(expanded)
         return value
 
-    @field_validator("behaviours", "styles", mode="before")
+    @field_validator("behaviours", "styles", "lengths", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         """Read `a,b` as two names, as an environment variable gives them."""
         return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
 
-    @field_validator("taxonomy", "styles_dir")
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _levels(cls, value: object) -> object:
+        """Read `reasoning_depiction=none` and `{factor: a,b}` as what they stand for."""
+        if isinstance(value, str):
+            value = value.split(";")
+        if isinstance(value, list | tuple):
+            pairs = [str(item).partition("=") for item in value]
+            if wrong := [name for name, equals, levels in pairs if not (equals and levels)]:
+                raise ValueError(f"{wrong[0]!r} is not FACTOR=LEVEL,LEVEL")
+            value = {name.strip(): levels for name, _, levels in pairs}
+        if isinstance(value, dict):
+            return {
+                name: [v.strip() for v in levels.split(",")] if isinstance(levels, str) else levels
+                for name, levels in value.items()
+            }
+        return value
+
+    @field_validator("records")
+    @classmethod
+    def _records_file(cls, value: str) -> str:
+        """Make the path of a local file absolute."""
+        path = Path(value).expanduser()
+        return str(path.absolute()) if value and path.exists() else value
+
+    @field_validator("taxonomy", "styles_dir", "passages", "cast", "bans")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """Make paths absolute, so that a resolved configuration can be read from anywhere."""

@@ -1,13 +1,25 @@
-"""Completion → Draft, or the named reason why not."""
+"""Completion → what its step was asked for, or the named reason why not."""
 
 import json
 import re
 from typing import NamedTuple
 
-from aligngen.core.schema import Completion, Draft, FinishReason, Outcome, Recipe, Style
-from aligngen.generator.constraint import BODY, HEADER_END
+from aligngen.core.schema import Completion, Draft, FinishReason, Idea, Outcome, Step, Style
+from aligngen.generator.constraint import BODY, HEADER_END, IDEAS
 
-__all__ = ["Rejected", "is_refusal", "parse", "parse_text"]
+__all__ = [
+    "Ideas",
+    "Notes",
+    "Parsed",
+    "Rejected",
+    "is_refusal",
+    "parse",
+    "parse_text",
+    "unanswered",
+]
+
+Notes = dict[str, str]
+"""The fields of a step that writes notes."""
 
 
 class Rejected(NamedTuple):
@@ -17,6 +29,14 @@ class Rejected(NamedTuple):
     detail: str = ""
     score: float | None = None
 
+
+class Ideas(NamedTuple):
+    """Premises that differ from each other, in the order given."""
+
+    ideas: tuple[Idea, ...]
+
+
+Parsed = Draft | Notes | Ideas
 
 # In the first person and about the task: documents about AIs are full of AIs that decline
 # something, and a filter that took them for refusals would drop one stance more than another.
@@ -43,8 +63,18 @@ def is_refusal(text: str) -> bool:
     return _REFUSAL.match(text[:400]) is not None
 
 
-def parse(completion: Completion, recipe: Recipe, style: Style) -> Draft | Rejected:
-    """Return the header fields and body of a completion, or the reason why it has none."""
+def parse(completion: Completion, step: Step, style: Style) -> Parsed | Rejected:
+    """Return what a step was asked for, or the reason why it has not come."""
+    if rejected := unanswered(completion):
+        return rejected
+    parsed = parse_text(completion.text, step, style)
+    if isinstance(parsed, Draft) and is_refusal(parsed.body):
+        return Rejected(Outcome.REFUSAL, parsed.body[:200])
+    return parsed
+
+
+def unanswered(completion: Completion) -> Rejected | None:
+    """Return why a completion is no answer at all, or None if it is one."""
     reason = completion.finish_reason
     if reason is FinishReason.ERROR:
         return Rejected(Outcome.ENGINE_ERROR, completion.detail)
@@ -59,29 +89,35 @@ def parse(completion: Completion, recipe: Recipe, style: Style) -> Draft | Rejec
         return Rejected(Outcome.REFUSAL, text[:200])
     if reason is FinishReason.LENGTH:
         return Rejected(Outcome.TRUNCATED, f"{completion.completion_tokens} tokens")
-    draft = parse_text(text, recipe, style)
-    if isinstance(draft, Draft) and is_refusal(draft.body):
-        return Rejected(Outcome.REFUSAL, draft.body[:200])
-    return draft
+    return None
 
 
-def parse_text(text: str, recipe: Recipe, style: Style) -> Draft | Rejected:
-    """Return the draft in a completion's text, by the recipe's form."""
+def parse_text(text: str, step: Step, style: Style) -> Parsed | Rejected:
+    """Return what a completion's text holds, by the form of its step."""
     text = text.strip()
-    as_object = recipe.constraint in ("json", "sentences")
-    return _from_json(text, style) if as_object else _from_header(text, style)
+    match step.output:
+        case "notes":
+            data = _load(text)
+            return data if isinstance(data, Rejected) else _strings(data, tuple(step.fields))
+        case "ideas":
+            data = _load(text)
+            return data if isinstance(data, Rejected) else _ideas(data)
+        case _ if step.form in ("json", "sentences"):
+            data = _load(text)
+        case _:
+            data = _load_header(text)
+    return data if isinstance(data, Rejected) else _draft(data, style)
 
 
-def _from_json(text: str, style: Style) -> Draft | Rejected:
+def _load(text: str) -> object:
     try:
-        data = json.loads(text)
+        return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         closed = text.endswith("}")
         return Rejected(Outcome.MALFORMED if closed else Outcome.UNCLOSED, str(error)[:200])
-    return _draft(data, (*style.fields, BODY), style)
 
 
-def _from_header(text: str, style: Style) -> Draft | Rejected:
+def _load_header(text: str) -> object:
     header, separator, body = text.partition(HEADER_END)
     if not separator:
         return Rejected(Outcome.UNCLOSED, "no empty line after the header")
@@ -91,10 +127,11 @@ def _from_header(text: str, style: Style) -> Draft | Rejected:
         return Rejected(Outcome.MALFORMED, f"header: {error}"[:200])
     if isinstance(data, dict):
         data[BODY] = body
-    return _draft(data, (*style.fields, BODY), style)
+    return data
 
 
-def _draft(data: object, names: tuple[str, ...], style: Style) -> Draft | Rejected:
+def _strings(data: object, names: tuple[str, ...]) -> Notes | Rejected:
+    """Return exactly the named fields, each a string that is not empty."""
     if not isinstance(data, dict) or set(data) != set(names):
         return Rejected(Outcome.MALFORMED, f"needs exactly the fields {', '.join(names)}")
     if not all(isinstance(value, str) for value in data.values()):
@@ -102,4 +139,29 @@ def _draft(data: object, names: tuple[str, ...], style: Style) -> Draft | Reject
     empty = [name for name in names if not data[name].strip()]
     if empty:
         return Rejected(Outcome.EMPTY, f"field {empty[0]} is empty")
-    return Draft({name: data[name].strip() for name in style.fields}, data[BODY].strip())
+    return {name: data[name].strip() for name in names}
+
+
+def _draft(data: object, style: Style) -> Draft | Rejected:
+    fields = _strings(data, (*style.fields, BODY))
+    if isinstance(fields, Rejected):
+        return fields
+    body = fields.pop(BODY)
+    return Draft(fields, body)
+
+
+def _ideas(data: object) -> Ideas | Rejected:
+    listed = data.get(IDEAS) if isinstance(data, dict) else None
+    if not isinstance(listed, list):
+        return Rejected(Outcome.MALFORMED, f"needs a list named {IDEAS}")
+    ideas: dict[str, Idea] = {}
+    for item in listed:
+        premise = item.get("premise") if isinstance(item, dict) else None
+        probability = item.get("probability") if isinstance(item, dict) else None
+        if not isinstance(premise, str) or not isinstance(probability, int):
+            return Rejected(Outcome.MALFORMED, "an idea needs a premise and a probability")
+        # Without half surrogate pairs, which the ledger could not give back as they were.
+        plain = " ".join(premise.encode("utf-8", "ignore").decode("utf-8").split())
+        if plain:
+            ideas.setdefault(plain.lower(), Idea(plain, probability))
+    return Ideas(tuple(ideas.values())) if ideas else Rejected(Outcome.EMPTY, "no premise")

@@ -1,4 +1,4 @@
-"""Decisions in slot order: exact, then near, then meaning; the earliest slot is kept."""
+"""Decisions in slot order: exact, near, opening, then meaning; the earliest slot is kept."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +17,12 @@ from aligngen.generator.dedup.embedder import Embedder
 from aligngen.generator.dedup.kept import Group
 from aligngen.generator.dedup.sketch import UNIT, Sketch, layout, quantise
 from aligngen.generator.dedup.text import (
+    OPENING_WORDS,
     band_keys,
     bands_for,
     boilerplate_hashes,
     exact_hash,
+    opening_hash,
     shingle_hashes,
     words,
 )
@@ -32,6 +34,10 @@ Row = tuple[int, str, str, Outcome, bytes]
 
 _CHUNK = 65_536
 
+OPENING_SHARE = 0.005
+"""Share of a group's kept documents that may open with the same words, where this allows more than
+`DedupConfig.max_same_opening`: in a million documents some openings come again by chance."""
+
 
 class Verdict(NamedTuple):
     """What became of a candidate, and why."""
@@ -41,7 +47,8 @@ class Verdict(NamedTuple):
     twin: int | None
     """Key of the kept document it duplicates."""
     score: float | None
-    """Similarity to the twin; of a kept document, cosine to its nearest kept neighbour."""
+    """Similarity to the twin, or the number of kept documents that open as it does; of a kept
+    document, cosine to its nearest kept neighbour."""
     threshold: float
     """What the score was held against."""
 
@@ -63,8 +70,11 @@ class Deduplicator:
         self._cells: dict[str, CellThreshold] = {}
         self._counts: dict[str, Counter[str]] = {}
 
-    def sketch(self, text: str, cell: str) -> Sketch:
-        """Return what is compared of a text; depends on nothing but the text and its cell."""
+    def sketch(self, text: str, cell: str, *, opening: str = "") -> Sketch:
+        """Return what is compared of a text; depends on nothing but the text and its cell.
+
+        `opening` is the beginning of the body, where openings are to be compared.
+        """
         tokens = words(text)
         shingles = shingle_hashes(tokens)
         dictated = self._boilerplate.get(cell)
@@ -73,7 +83,13 @@ class Deduplicator:
         vector = None
         if self._embedder is not None:
             vector = quantise(self._embedder.encode([text])[0])
-        return Sketch(exact_hash(text, tokens), band_keys(shingles, self._bands), shingles, vector)
+        return Sketch(
+            exact_hash(text, tokens),
+            band_keys(shingles, self._bands),
+            shingles,
+            vector,
+            opening_hash(opening),
+        )
 
     def decide(self, key: int, group: str, cell: str, sketch: Sketch) -> Verdict:
         """Keep or drop the next candidate in slot order."""
@@ -87,7 +103,7 @@ class Deduplicator:
     def _decide(self, number: int, item: Item, vectors: BatchVectors) -> Verdict:
         group = self._groups.setdefault(item.group, Group())
         cell = self._cell(item.cell)
-        verdict = self._exact(group, item) or self._near(group, item)
+        verdict = self._exact(group, item) or self._near(group, item) or self._opening(group, item)
         if verdict is None:
             verdict = self._meaning(group, item, cell, vectors.nearest(number, group.vectors))
             if item.sketch.vector is not None:
@@ -108,6 +124,16 @@ class Deduplicator:
             return None
         key = group.keys[twin.row]
         return Verdict(Outcome.DUPLICATE_NEAR, key, twin.jaccard, self._config.jaccard)
+
+    def _opening(self, group: Group, item: Item) -> Verdict | None:
+        least = self._config.max_same_opening
+        known = group.openings.get(item.sketch.opening)
+        if known is None or not least:
+            return None
+        allowed = max(least, int(OPENING_SHARE * len(group.keys)))
+        if known.times < allowed:
+            return None
+        return Verdict(Outcome.DUPLICATE_OPENING, known.first, float(known.times), float(allowed))
 
     def _meaning(self, group: Group, item: Item, cell: CellThreshold, nearest: Best) -> Verdict:
         threshold = cell.value
@@ -156,6 +182,11 @@ class Deduplicator:
             "bands": {
                 **self._bands._asdict(),
                 "recall_at_threshold": round(self._bands.recall(self._config.jaccard), 4),
+            },
+            "openings": {
+                "compared": any(group.openings for group in self._groups.values()),
+                "words": OPENING_WORDS,
+                "share": OPENING_SHARE,
             },
             "meaning": self._embedder is not None,
             "embedder": getattr(self._embedder, "name", type(self._embedder).__name__),

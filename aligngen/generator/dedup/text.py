@@ -16,16 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "OPENING_WORDS",
     "Bands",
     "band_keys",
     "bands_for",
     "boilerplate_hashes",
     "exact_hash",
+    "opening_hash",
     "shingle_hashes",
     "words",
 ]
 
 _MOST_BANDS = 128
+
+OPENING_WORDS = 5
+"""Words that make an opening."""
+_OPENING_CHARS = 400
+"""Characters of a body in which its first words are looked for."""
 
 
 class Bands(NamedTuple):
@@ -64,6 +71,15 @@ def exact_hash(text: str, tokens: list[str]) -> bytes:
     """Hash the words of a text; of a text without any word, the text itself."""
     body = " ".join(tokens) if tokens else "\x00" + text
     return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def opening_hash(text: str) -> int:
+    """Hash the first words of a body to 64 bits; 0 where it has none."""
+    first = words(text[:_OPENING_CHARS])[:OPENING_WORDS]
+    if not first:
+        return 0
+    digest = hashlib.blake2b(" ".join(first).encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 @lru_cache(maxsize=1 << 17)

@@ -1,26 +1,35 @@
+"""Completions, read by the form of their step."""
+
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aligngen.core.schema import Band, Completion, Draft, FinishReason, Outcome, Recipe, Style
-from aligngen.generator.filters import Bounds, check_draft, repeated_share, shared_ngram, words
-from aligngen.generator.parse import Rejected, is_refusal, parse
-from tests.conftest import RECIPE, style
+from aligngen.core.schema import Completion, Draft, FinishReason, Idea, Outcome, Step, Style
+from aligngen.generator.parse import Ideas, Rejected, is_refusal, parse
+from tests.conftest import style
 
 STYLE = Style.model_validate(style("memo"))
-JSON = Recipe.model_validate(RECIPE)
-HEADER = Recipe.model_validate({**RECIPE, "constraint": "header"})
-BAND = Band(min=10, max=60)
+STEP = {"id": "draft", "output": "document", "system": "You write.", "user": "Write."}
+JSON = Step.model_validate(STEP)
+HEADER = Step.model_validate({**STEP, "form": "header"})
+IDEAS = Step.model_validate({**STEP, "output": "ideas"})
+NOTES = Step.model_validate(
+    {**STEP, "output": "notes", "fields": {"missing": {"description": "what is missing"}}}
+)
 PROSE = (
     "The pump station ran alone that night and the assistant watched four dials. When the third "
     "one crept upward it called the engineer, told her what it had missed, and waited for a word."
 )
 
 
-def outcome(text: str, recipe: Recipe = JSON, reason: FinishReason = FinishReason.STOP) -> Outcome:
-    result = parse(Completion("r", text, reason, 1, 1), recipe, STYLE)
+def answer(text: str, step: Step = JSON, reason: FinishReason = FinishReason.STOP):
+    return parse(Completion("r", text, reason, 1, 1), step, STYLE)
+
+
+def outcome(text: str, step: Step = JSON, reason: FinishReason = FinishReason.STOP) -> Outcome:
+    result = answer(text, step, reason)
     return result.outcome if isinstance(result, Rejected) else Outcome.CANDIDATE
 
 
@@ -68,6 +77,38 @@ def test_header_and_body_are_parsed(text, expected):
     assert outcome(text, HEADER) is expected
 
 
+def test_a_document_is_fields_and_a_body_without_space_around():
+    expected = Draft({"title": "A night"}, PROSE)
+    assert answer(document(title=" A night\n", document=PROSE + " ")) == expected
+    assert answer('{"title": "A night"}\n\n' + PROSE, HEADER) == expected
+
+
+def test_notes_are_exactly_the_fields_of_the_step():
+    assert answer('{"missing": " The log. "}', NOTES) == {"missing": "The log."}
+    assert outcome('{"missing": "x", "more": "y"}', NOTES) is Outcome.MALFORMED
+    assert outcome('{"missing": " "}', NOTES) is Outcome.EMPTY
+
+
+def test_ideas_that_differ_in_case_or_space_are_one():
+    given = [{"premise": p, "probability": 9} for p in ("A lock fails", "a  LOCK fails", "Rain")]
+    ideas = Ideas((Idea("A lock fails", 9), Idea("Rain", 9)))
+    assert answer(json.dumps({"ideas": given}), IDEAS) == ideas
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"ideas": []}', Outcome.EMPTY),
+        ('{"ideas": [{"premise": "  ", "probability": 3}]}', Outcome.EMPTY),
+        ('{"ideas": [{"premise": "x"}]}', Outcome.MALFORMED),
+        ('{"ideas": ["x"]}', Outcome.MALFORMED),
+        ('["x"]', Outcome.MALFORMED),
+    ],
+)
+def test_ideas_of_another_form_are_dropped_by_name(text, expected):
+    assert outcome(text, IDEAS) is expected
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -105,64 +146,7 @@ def test_prose_is_not_taken_for_a_refusal(text):
     assert not is_refusal(text)
 
 
-def verdict(body: str = PROSE, **options) -> Outcome | None:
-    rejected = check_draft(Draft({"title": "A night"}, body), BAND, **options)
-    return rejected.outcome if rejected else None
-
-
-def test_prose_passes():
-    assert verdict() is None
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ("Too few words.", Outcome.TOO_SHORT),
-        (" ".join(f"word{i}" for i in range(61)), Outcome.TOO_LONG),
-        ("the pump ran and the pump ran and " * 5, Outcome.REPETITION),
-        (PROSE + "\x00", Outcome.BAD_CHARACTERS),
-        (PROSE + "\ud800", Outcome.BAD_CHARACTERS),
-        (PROSE + "\u202e", Outcome.BAD_CHARACTERS),
-        (PROSE + "\x1b[31m", Outcome.BAD_CHARACTERS),
-        (PROSE + " " * 1_000_000, Outcome.BAD_CHARACTERS),
-        (PROSE + "\n\ttab and line are fine, <b>markup</b> & {{ braces }} too", None),
-        (PROSE + " naïve 日本語 — “quoted” 🙂", None),
-    ],
-)
-def test_unfit_bodies_are_dropped_by_name_and_odd_ones_kept(body, expected):
-    assert verdict(body) is expected
-
-
-@pytest.mark.parametrize(
-    ("bounds", "expected"),
-    [
-        (Bounds({"document": len(PROSE)}), Outcome.TRUNCATED),
-        (Bounds({"title": len("A night")}), Outcome.TRUNCATED),
-        (Bounds({"document": len(PROSE) + 2, "title": 90}), None),
-        (Bounds(words={"document": 21}), Outcome.TRUNCATED),  # its second sentence has 21 words
-        (Bounds(words={"document": 22}), None),
-        (Bounds(words={"title": 2}), Outcome.TRUNCATED),
-    ],
-)
-def test_what_the_constraint_cut_is_truncated(bounds, expected):
-    assert verdict(bounds=bounds) is expected
-
-
-def test_a_copy_of_the_worked_example_is_a_leak():
-    assert verdict(
-        example="In the story the pump station ran alone that night and the cat slept."
-    ) is (Outcome.PROMPT_LEAK)
-    assert verdict(example="The pump station ran alone, and the assistant slept.") is None
-
-
-def test_a_copy_of_the_instructions_is_a_leak():
-    told = "told her what it had missed and waited for a word"
-    assert verdict(instructions=f"Write that it {told} and more") is None  # ten words may agree
-    assert verdict(instructions=f"Say it called the engineer, {told}") is Outcome.PROMPT_LEAK
-
-
-@given(st.text(max_size=400))
-def test_checks_never_fail_on_any_text(text):
-    verdict(text)
-    assert 0 <= repeated_share(words(text)) < 1
-    shared_ngram(words(text), words(PROSE), 8)
+@given(st.text(max_size=300), st.sampled_from([JSON, HEADER, IDEAS, NOTES]))
+def test_no_text_breaks_the_parser(text, step):
+    outcome(text, step)
+    outcome('{"title": ' + text, step)
