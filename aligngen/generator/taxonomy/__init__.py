@@ -1,0 +1,1 @@
+"""Taxonomies: read with what they extend, checked, linted, measured and shown."""
