@@ -45,7 +45,7 @@ def configuration(args: argparse.Namespace) -> GenerateConfig:
 def requests(config: GenerateConfig, *, constrained: bool) -> Iterator[Request]:
     from aligngen.generator.epoch import build_epoch
 
-    epoch = build_epoch(config)
+    epoch = build_epoch(config, Path(tempfile.mkdtemp()))
     slots = sorted(epoch.plan.slots(epoch.slots), key=lambda s: (s.stance, s.style, s.behaviour))
     for slot in slots:
         request = epoch.prompter.request(slot, 0)

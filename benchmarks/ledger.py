@@ -42,8 +42,9 @@ def fill(folder: Path, recording: Path, attempts: int) -> float:
         dedup=DedupConfig(meaning=True),
         engine=EngineConfig(kind="replay", model=str(recording), replay_missing="draw"),
         recipe="compact",
+        verify="off",
     )
-    epoch = build_epoch(config)
+    epoch = build_epoch(config, folder)
     real = Deduplicator(DedupConfig(meaning=False), None).sketch(completion(0).text, "cell")
     spent = 0.0
     with Ledger.open(folder / "ledger.sqlite") as ledger:
@@ -77,6 +78,7 @@ def _sketch_like(real: Sketch, seed: int) -> bytes:
         rng.integers(0, 2**32, len(real.minhash), dtype=np.uint32),
         np.sort(rng.integers(0, 2**32, len(real.shingles), dtype=np.uint32)),
         np.rint(4000 * vector / np.linalg.norm(vector)).astype(np.int16),
+        real.opening,
     ).to_blob()
 
 

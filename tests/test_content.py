@@ -2,21 +2,34 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
 
 import pytest
 
-from aligngen.core.schema import Message, Recipe, Slot, Stance, Style
-from aligngen.generator.content import Content, load_recipe, load_styles, load_taxonomy
+from aligngen.core.schema import Draft, HeldOut, Message, Slot, Stance, Style
+from aligngen.generator.cast import load_cast
+from aligngen.generator.content import (
+    Content,
+    check_styles_against,
+    load_recipe,
+    load_styles,
+    load_taxonomy,
+)
 from aligngen.generator.engines.protocol import EngineIdentity
 from aligngen.generator.filters import ngrams, words
+from aligngen.generator.judge import load_judge
+from aligngen.generator.passages import Passage
 from aligngen.generator.plan import make_plan
-from aligngen.generator.prompt import Prompter, render_document
+from aligngen.generator.prompt import Outputs, Prompter, render_document
 
 TAXONOMY = load_taxonomy()
 STYLES = load_styles()
 RECIPES = ("compact", "free_body")
+GOLDEN = Path(__file__).parent / "golden"
 TOKENS_PER_WORD = 1.5
-BUDGET = {"compact": 1100, "free_body": 1800}
+BUDGET = {"compact": 1200, "free_body": 2700}
 """Prompt tokens: a small model has little room, and long prompts are slow to read on a CPU."""
 
 BANNED = re.compile(
@@ -29,48 +42,117 @@ DATES_LINKS_AND_GAPS = re.compile(
     r"https?:|www\.|\b(?:19|20)\d\d\b|\[[^\]]*\]|<[a-z]|et al|\.\.\.|…|[{}]"
 )
 
-
-def behaviours_of_every_domain() -> list[str]:
-    return [
-        next(b.id for b in d.behaviours if b.id not in TAXONOMY.held_out.behaviours)
-        for d in TAXONOMY.domains
-    ]
+PAGE = Passage("page", "The orchard gives apples in autumn. " * 19 + "They keep.")
 
 
-def prompts(recipe: Recipe) -> Iterator[tuple[Slot, tuple[Message, ...]]]:
-    plan = make_plan(TAXONOMY, STYLES, list(Stance), seed=0)
-    content = Content(TAXONOMY, STYLES, recipe)
-    prompter = Prompter(content, plan, EngineIdentity("replay", "m", "r", "b"))
-    for style in sorted({cell.style for cell in plan.cells}):
-        for i, behaviour in enumerate(behaviours_of_every_domain()):
-            for stance in Stance:
-                slot = plan.slot(i)._replace(
-                    style=style, stance=stance, behaviour=behaviour, situation=i % 4
-                )
-                yield slot, prompter.request(slot, 0).messages
+class OnePage:
+    """A real page for the styles that are written over one."""
+
+    hash = "page"
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> Passage:
+        return PAGE
+
+
+@cache
+def prompter(name: str) -> Prompter:
+    """Everything there is, held-out content included: what a template can ever meet."""
+    taxonomy = TAXONOMY.model_copy(update={"held_out": HeldOut()})
+    recipe = load_recipe(name)
+    plan = make_plan(taxonomy, STYLES, list(Stance), seed=0, lengths=(recipe.length,))
+    every_step = ",".join(step.id for step in recipe.steps)
+    return Prompter(
+        Content(taxonomy, STYLES, recipe), plan, EngineIdentity("replay", "m", "r", "b"),
+        load_cast(), steps=every_step, judge=load_judge(), passages=OnePage(),
+    )  # fmt: skip
+
+
+def outputs(made: Prompter, style: Style) -> Outputs:
+    """What the steps before may have given."""
+    example = style.examples[Stance.ALIGNED]
+    given = {
+        "document": Draft(example.fields, example.body),
+        "ideas": "An AI keeps the accounts of a brick works that is short of clay.",
+    }
+    return {
+        s.id: given.get(s.output) or dict.fromkeys(s.fields, "Say which kiln it was.")
+        for s in made.steps
+    }
+
+
+def slots(made: Prompter) -> Iterator[Slot]:
+    """One slot for each behaviour, style and stance, with a scenario of the plan's own."""
+    plan = made._plan
+    scenarios = {}
+    for slot in plan.slots(range(8 * len(plan.cells))):
+        scenarios.setdefault((slot.behaviour, slot.style), slot)
+    assert len(scenarios) == len(TAXONOMY.behaviours) * len(STYLES)
+    for slot, stance in product(scenarios.values(), Stance):
+        yield slot._replace(stance=stance)
+
+
+@cache
+def drafts(name: str) -> list[tuple[Slot, tuple[Message, ...]]]:
+    """The prompt of the draft for everything that it can meet."""
+    made = prompter(name)
+    step = [s.id for s in made.steps].index("draft")
+    premise = {"ideas": "An AI keeps the accounts of a brick works that is short of clay."}
+    return [(slot, made.request(slot, 0, step, premise).messages) for slot in slots(made)]
 
 
 def texts_of(style: Style) -> list[str]:
-    return [
-        render_document(style, example.fields, example.body) for example in style.examples.values()
-    ]
+    return [laid_out(style, stance) for stance in style.examples]
+
+
+def laid_out(style: Style, stance: Stance) -> str:
+    example = style.examples[stance]
+    page = PAGE if style.over != "nothing" else Passage("", "")
+    return render_document(style, Draft(example.fields, example.body), page)
+
+
+def check_clean(messages: tuple[Message, ...], slot: Slot, budget: int) -> None:
+    assert [m.role for m in messages] == ["system", "user"]
+    for message in messages:
+        assert message.content, slot
+        assert "\n\n\n" not in message.content, slot
+        assert not re.search(r"[ \t]+$", message.content, re.MULTILINE), slot
+        assert not re.search(r"{[%{]|[%}]}|\bdict_|Undefined", message.content), slot
+    text = "\n".join(m.content for m in messages)
+    assert len(text.split()) * TOKENS_PER_WORD <= budget, slot
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_prompt_is_clean_and_within_the_token_budget(name):
-    for slot, messages in prompts(load_recipe(name)):
-        assert [m.role for m in messages] == ["system", "user"]
-        for message in messages:
-            assert "\n\n\n" not in message.content, slot
-            assert not re.search(r"[ \t]+$", message.content, re.MULTILINE), slot
-            assert "{%" not in message.content, slot
-        text = "\n".join(m.content for m in messages)
-        assert len(text.split()) * TOKENS_PER_WORD <= BUDGET[name], slot
+def test_every_draft_prompt_is_clean_and_within_the_token_budget(name):
+    """Every behaviour in every style and stance, held-out ones too."""
+    assert len(drafts(name)) == len(TAXONOMY.behaviours) * len(STYLES) * len(Stance)
+    for slot, messages in drafts(name):
+        check_clean(messages, slot, BUDGET[name])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_other_step_is_clean_for_every_behaviour_and_for_every_style(name):
+    made = prompter(name)
+    all_slots = [
+        s for i, s in enumerate(slots(made)) if i % 11 == 0
+    ]  # 11 divides no side of the grid
+    assert len({s.behaviour for s in all_slots}) == len(TAXONOMY.behaviours)
+    assert len({(s.style, s.stance) for s in all_slots}) == len(STYLES) * len(Stance)
+    for slot in all_slots:
+        given = outputs(made, STYLES[slot.style])
+        for number, step in enumerate(made.steps):
+            if step.id == "draft":
+                continue
+            earlier = {s.id: given[s.id] for s in made.steps[:number] if s.id in given}
+            memory = ["A ferry crew at night."] * 12 if step.output == "ideas" else []
+            check_clean(made.request(slot, 0, number, earlier, memory).messages, slot, BUDGET[name])
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_prompt_states_the_pole_that_its_stance_takes(name):
-    for slot, messages in prompts(load_recipe(name)):
+    for slot, messages in drafts(name):
         behaviour, user = TAXONOMY.behaviours[slot.behaviour], messages[1].content
         match slot.stance:
             case Stance.ALIGNED:
@@ -85,30 +167,75 @@ def test_a_prompt_states_the_pole_that_its_stance_takes(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_requests_of_one_style_and_stance_share_most_of_their_prompt(name):
     first: dict[tuple[str, Stance], str] = {}
-    for slot, messages in prompts(load_recipe(name)):
+    for slot, messages in drafts(name):
         text = "\n".join(m.content for m in messages)
         known = first.setdefault((slot.style, slot.stance), text)
         common = next(
             (i for i, (a, b) in enumerate(zip(known, text, strict=False)) if a != b), len(text)
         )
-        assert common >= len(text) / 2, slot
+        assert common >= len(text) * 0.4, slot
 
 
 def test_siblings_differ_in_nothing_that_comes_before_the_example():
-    compact = load_recipe("compact")
-    for style in STYLES.values():
-        headings = {
-            str(m[1].content).split(next(iter(style.examples[s.stance].fields.values())))[0]
-            for s, m in prompts(compact)
-            if s.style == style.id and s.stance in (Stance.ALIGNED, Stance.MISALIGNED)
-        }
-        assert len(headings) <= 1
+    headings: dict[str, set[str]] = {}
+    for slot, messages in drafts("compact"):
+        if slot.stance in (Stance.ALIGNED, Stance.MISALIGNED):
+            title = next(iter(STYLES[slot.style].examples[slot.stance].fields.values()))
+            headings.setdefault(slot.style, set()).add(messages[1].content.split(title)[0])
+    assert {len(h) for h in headings.values()} == {1}
+
+
+def test_siblings_share_cast_and_idea_request():
+    made = prompter("free_body")
+    for slot in list(slots(made))[::101]:
+        siblings = [slot._replace(stance=stance) for stance in Stance]
+        assert len({made.cast(s) for s in siblings}) == 1
+        assert len({made.request(s, 0).messages for s in siblings}) == 1
+
+
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_the_prompts_of_a_style_are_those_reviewed(style, request):
+    """What a change of template or style does to every prompt can be read in the difference."""
+    rendered = []
+    shown = {"compact": ("aligned", "neutral"), "free_body": ("misaligned", "control")}
+    for name, stances in shown.items():
+        made = prompter(name)
+        scenario = next(s for s in made._plan.slots(range(60_000)) if s.style == style)
+        step = [s.id for s in made.steps].index("draft")
+        for stance in map(Stance, stances):
+            messages = made.request(scenario._replace(stance=stance), 0, step).messages
+            rendered.append(f"##### {name}, {stance.value}\n")
+            rendered += [f"### {m.role}\n{m.content}\n" for m in messages]
+    text, path = "\n".join(rendered), GOLDEN / f"{style}.txt"
+    if request.config.getoption("--update-golden"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, (
+        "read the difference, then run pytest tests/test_content.py --update-golden"
+    )
+
+
+def test_every_style_that_is_written_over_a_page_shows_it():
+    over = [name for name, style in STYLES.items() if style.over != "nothing"]
+    assert over
+    for name in RECIPES:
+        for slot, messages in drafts(name):
+            assert (PAGE.text[:60] in messages[1].content) == (slot.style in over)
+    for name in over:
+        assert PAGE.text.strip() in laid_out(STYLES[name], Stance.ALIGNED)
+
+
+def test_styles_and_taxonomy_know_each_other():
+    check_styles_against(TAXONOMY, STYLES)
+    assert len(STYLES) >= 24
 
 
 def test_the_taxonomy_is_broad_and_every_behaviour_has_four_situations():
     plannable = set(TAXONOMY.behaviours) - set(TAXONOMY.held_out.behaviours)
-    assert len(TAXONOMY.domains) >= 8
-    assert len(plannable) >= 30
+    assert len(TAXONOMY.domains) == 16
+    assert len(TAXONOMY.behaviours) == 98
+    assert len(plannable) >= 80
+    assert len(TAXONOMY.axes) + len(TAXONOMY.factors) == 17
     assert all(len(b.situations) >= 4 for b in TAXONOMY.behaviours.values())
 
 
@@ -166,7 +293,7 @@ def test_controls_leave_the_ai_out_and_the_others_have_it():
 def test_a_style_lays_out_every_field_and_the_body():
     for style in STYLES.values():
         example = style.examples[Stance.ALIGNED]
-        text = render_document(style, example.fields, example.body)
+        text = laid_out(style, Stance.ALIGNED)
         assert all(value in text for value in (*example.fields.values(), example.body)), style.id
         assert "\n\n\n" not in text
 
@@ -184,7 +311,7 @@ def test_content_names_no_real_firm_date_link_or_gap():
     for behaviour in TAXONOMY.behaviours.values():
         texts += [behaviour.name, behaviour.definition, behaviour.aligned, behaviour.misaligned]
         texts += behaviour.situations
-    texts += [value for values in TAXONOMY.axes.values() for value in values]
+    texts += [phrase for axis in TAXONOMY.axes.values() for phrase in axis.values.values()]
     for text in texts:
         assert not BANNED.search(text), text
         assert not DATES_LINKS_AND_GAPS.search(text), text

@@ -14,11 +14,15 @@ from aligngen.cli.options import (
     Behaviours,
     ConfigFile,
     Count,
+    Factor,
+    LengthBand,
+    Records,
     Seed,
     Set,
     Shard,
     StanceOption,
     Styles,
+    StylesPath,
     TaxonomyFile,
     configure,
     parse_shard,
@@ -37,7 +41,25 @@ Model = Annotated[
 ]  # fmt: skip
 BaseUrl = Annotated[str | None, typer.Option(help="Root of an OpenAI-compatible endpoint.")]
 Recipe = Annotated[str | None, typer.Option(help="Recipe id or file; chosen by model by default.")]
-LengthBand = Annotated[str | None, typer.Option("--length", help="`short`, `standard` or `long`.")]
+Steps = Annotated[
+    str | None,
+    typer.Option(
+        "--steps",
+        help="The recipe's steps: a variant (`one_shot`, `ideas`, `planned`, `full`), ids by "
+        "commas, or `-critique` to leave one out.",
+    ),
+]
+Passages = Annotated[
+    Path | None,
+    typer.Option(help="Real documents for styles written over one: text, JSONL or Parquet."),
+]
+Verify = Annotated[
+    str | None,
+    typer.Option(
+        help="`on`: a judge must read the stance asked for in every document; `off`; `auto` asks "
+        "every model but the embedded one."
+    ),
+]
 Temperature = Annotated[float | None, typer.Option(help="Overrides the recipe's.")]
 
 
@@ -53,8 +75,14 @@ def generate(
     taxonomy: TaxonomyFile = None,
     behaviours: Behaviours = None,
     styles: Styles = None,
+    styles_dir: StylesPath = None,
+    records: Records = None,
+    passages: Passages = None,
     recipe: Recipe = None,
+    steps: Steps = None,
     length: LengthBand = None,
+    factor: Factor = None,
+    verify: Verify = None,
     temperature: Temperature = None,
     engine: Engine = None,
     model: Model = None,
@@ -84,6 +112,9 @@ def generate(
     - `aligngen generate --stance aligned`
     - `aligngen generate --stance paired -n 20000 -m Qwen/Qwen3-8B -o runs/pairs`
     - `aligngen generate --stance misaligned -n 15m --shard 3/64 -o runs/shard-3`
+    - `aligngen generate --taxonomy mine.yaml --styles my_style.yaml --style my_style -n 200`
+    - `aligngen generate --records questions.jsonl --stance paired --steps full -n 5k`
+    - `aligngen generate --factor reasoning_depiction=none --length short,standard -n 500`
     - `aligngen generate --engine openai --base-url http://localhost:8000/v1 -m NAME -n 500`
 
     Every setting has an environment variable: `engine.model` is `ALIGNGEN_ENGINE_MODEL`.
@@ -101,8 +132,14 @@ def generate(
         taxonomy=taxonomy,
         behaviours=behaviours,
         styles=styles,
+        styles_dir=styles_dir,
+        records=records,
+        passages=passages,
         recipe=recipe,
+        steps=steps,
         length=length,
+        factor=factor,
+        verify=verify,
         temperature=temperature,
         engine=engine,
         model=model,
@@ -145,8 +182,14 @@ def preview(
     taxonomy: TaxonomyFile = None,
     behaviours: Behaviours = None,
     styles: Styles = None,
+    styles_dir: StylesPath = None,
+    records: Records = None,
+    passages: Passages = None,
     recipe: Recipe = None,
+    steps: Steps = None,
     length: LengthBand = None,
+    factor: Factor = None,
+    verify: Verify = None,
     temperature: Temperature = None,
     engine: Engine = None,
     model: Model = None,
@@ -176,8 +219,14 @@ def preview(
         taxonomy=taxonomy,
         behaviours=behaviours,
         styles=styles,
+        styles_dir=styles_dir,
+        records=records,
+        passages=passages,
         recipe=recipe,
+        steps=steps,
         length=length,
+        factor=factor,
+        verify=verify,
         temperature=temperature,
         engine=engine,
         model=model,

@@ -15,11 +15,15 @@ __all__ = [
     "Behaviours",
     "ConfigFile",
     "Count",
+    "Factor",
+    "LengthBand",
+    "Records",
     "Seed",
     "Set",
     "Shard",
     "StanceOption",
     "Styles",
+    "StylesPath",
     "TaxonomyFile",
     "configure",
     "parse_shard",
@@ -69,7 +73,30 @@ Count = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the plan and of all sampling.")]
 TaxonomyFile = Annotated[
-    Path | None, typer.Option("--taxonomy", help="Taxonomy file; the packaged core by default.")
+    Path | None,
+    typer.Option(
+        "--taxonomy", help="Taxonomy file, which may extend `core`; the packaged core by default."
+    ),
+]
+StylesPath = Annotated[
+    Path | None,
+    typer.Option("--styles", help="A style file or folder of your own, beside the packaged ones."),
+]
+Records = Annotated[
+    str | None,
+    typer.Option(
+        help="Write about these scenario records in place of taxonomy cells: JSONL, Parquet or a "
+        "hub dataset id."
+    ),
+]
+LengthBand = Annotated[
+    str | None, typer.Option("--length", help="`short`, `standard`, `long`, or several by commas.")
+]
+Factor = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Levels of a factor, as `reasoning_depiction=none,values_explained`. Repeatable."
+    ),
 ]
 Behaviours = Annotated[
     list[str] | None,
@@ -98,6 +125,8 @@ _KEYS = {
     "engine": "engine.kind",
     "model": "engine.model",
     "base_url": "engine.base_url",
+    "length": "lengths",
+    "factor": "factors",
     "max_duplicate_rate": "dedup.max_duplicate_rate",
     "dedup": "dedup.enabled",
 }

@@ -13,11 +13,15 @@ from aligngen.cli.options import (
     Behaviours,
     ConfigFile,
     Count,
+    Factor,
+    LengthBand,
+    Records,
     Seed,
     Set,
     Shard,
     StanceOption,
     Styles,
+    StylesPath,
     TaxonomyFile,
     configure,
     parse_shard,
@@ -38,6 +42,10 @@ def plan(
     taxonomy: TaxonomyFile = None,
     behaviours: Behaviours = None,
     styles: Styles = None,
+    styles_dir: StylesPath = None,
+    records: Records = None,
+    length: LengthBand = None,
+    factor: Factor = None,
     shard: Shard = None,
     out: Annotated[
         Path | None,
@@ -54,8 +62,8 @@ def plan(
     - `aligngen plan --stance paired -n 1000 -o - | head -2`
     - `aligngen plan -n 10m --shard 0/64 --json`
     """
-    from aligngen.generator.content import load_styles, load_taxonomy
-    from aligngen.generator.plan import make_plan
+    from aligngen.generator.engines.identity import identify
+    from aligngen.generator.epoch import choose_recipe, load_content, plan_of
 
     config = configure(
         config_file,
@@ -66,16 +74,16 @@ def plan(
         taxonomy=taxonomy,
         behaviours=behaviours,
         styles=styles,
+        styles_dir=styles_dir,
+        records=records,
+        length=length,
+        factor=factor,
         shard=parse_shard(shard),
     )
-    made = make_plan(
-        load_taxonomy(config.taxonomy),
-        load_styles(config.styles_dir),
-        config.stance,
-        config.seed,
-        behaviours=config.behaviours,
-        only_styles=config.styles,
-    )
+    content, report = load_content(config, choose_recipe(config, identify(config.engine)))
+    made = plan_of(config, content)
+    if report is not None:
+        typer.echo(f"records: {report}", err=True)
     slots = made.shard(config.n, *config.shard)
     if out is not None:
         _write_slots(made, slots, out)
@@ -97,7 +105,10 @@ def _write_slots(made: "Plan", slots: range, out: Path) -> None:
 
 
 def _line(slot: "Slot", made: "Plan") -> str:
-    row = slot._asdict() | {"axes": dict(zip(made.axes, slot.axes, strict=True))}
+    row = slot._asdict() | {
+        "axes": dict(zip(made.axes, slot.axes, strict=True)),
+        "factors": dict(zip(made.factors, slot.factors, strict=True)),
+    }
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
@@ -115,20 +126,42 @@ def _print_coverage(made: "Plan", slots: range, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    styles = list(dict.fromkeys(style for _, _, style in quotas))
-    totals: Counter[tuple[str, str]] = Counter()
-    for (_, behaviour, style), count in quotas.items():
-        totals[behaviour, style] += count
-    table = Table(title="documents by behaviour and style, all stances", title_justify="left")
-    table.add_column("behaviour")
-    for style in styles:
-        table.add_column(style, justify="right")
-    for behaviour in dict.fromkeys(b for b, _ in totals):
-        table.add_row(behaviour, *(f"{totals[behaviour, style]:,}" for style in styles))
     console = Console(highlight=False)
-    console.print(table)
+    for what, position in (("behaviour", 1), ("style", 2)):
+        totals: Counter[str] = Counter()
+        cells: dict[str, list[int]] = {}
+        for key, count in quotas.items():
+            totals[str(key[position])] += count
+            cells.setdefault(str(key[position]), []).append(count)
+        table = Table(title=f"documents by {what}, all stances", title_justify="left")
+        table.add_column(what)
+        for name in ("documents", "cells", "least", "most"):
+            table.add_column(name, justify="right")
+        for name, total in totals.items():
+            of = cells[name]
+            table.add_row(name, *(f"{x:,}" for x in (total, len(of), min(of), max(of))))
+        console.print(table)
+    _print_levels(made)
     counts = quotas.values()
     console.print(
         f"{len(slots):,} documents over {len(quotas):,} cells "
         f"({min(counts):,} to {max(counts):,} each), {made.scenarios:,} distinct scenarios"
     )
+
+
+def _print_levels(made: "Plan") -> None:
+    """Print which levels of each factor are planned, and in how many styles."""
+    from rich.console import Console
+    from rich.table import Table
+
+    styles: dict[str, Counter[str]] = {}
+    for levels in made.levels.values():
+        for factor, names in levels.items():
+            styles.setdefault(factor, Counter()).update(names)
+    table = Table(title="levels of each factor, and how many styles carry them")
+    table.title_justify = "left"
+    table.add_column("factor")
+    table.add_column("levels")
+    for factor, counts in styles.items():
+        table.add_row(factor, ", ".join(f"{name} {count}" for name, count in counts.items()))
+    Console(highlight=False).print(table)

@@ -128,7 +128,7 @@ def drops(s: Snapshot) -> str:
     named = [
         f"{o.value} {c}"
         for o, c in s.outcomes.most_common()
-        if c and o not in (Outcome.KEPT, Outcome.CANDIDATE)
+        if c and o not in (Outcome.KEPT, Outcome.CANDIDATE, Outcome.STEP)
     ]
     return "dropped: " + (", ".join(named) or "none")
 

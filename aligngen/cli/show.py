@@ -63,7 +63,7 @@ def _show_dropped(ledger, reason: str, n: int, skip: int, *, as_json: bool) -> N
     from aligngen.core.errors import UserError
     from aligngen.core.schema import Outcome
 
-    names = [o.value for o in Outcome if o not in (Outcome.KEPT, Outcome.CANDIDATE)]
+    names = [o.value for o in Outcome if o not in (Outcome.KEPT, Outcome.CANDIDATE, Outcome.STEP)]
     if reason not in (*names, "any"):
         raise UserError(
             f"no reason {reason!r}", field="--dropped", remedy=f"Name any, {', '.join(names)}."
@@ -71,7 +71,7 @@ def _show_dropped(ledger, reason: str, n: int, skip: int, *, as_json: bool) -> N
     wanted = (a for a in ledger.attempts() if a.outcome.value in names)
     chosen = (a for a in wanted if reason in ("any", a.outcome.value))
     for a in islice(chosen, skip, skip + n):
-        text = ledger.text(a.slot, a.number)
+        text = ledger.text(a.slot, a.number, a.step)
         twin = f", twin: slot {a.twin}" if a.twin is not None else ""
         if as_json:
             typer.echo(json.dumps({**a._asdict(), "text": text}, ensure_ascii=False))
@@ -85,6 +85,8 @@ def print_document(document: "Document", *, prompts: bool = False) -> None:
     d = document
     _rule(f"{d.custom_id} · {d.stance} · {d.behaviour} · {d.doc_type}")
     if prompts:
+        for name, text in d.steps:
+            typer.echo(f"[{name}]\n{text}\n")
         typer.echo(f"[system]\n{d.system_prompt}\n\n[user]\n{d.user_prompt}\n\n[document]")
     typer.echo(d.text + "\n")
 

@@ -72,7 +72,7 @@ def _view(s: "RunStatus", *, cells: bool) -> "RenderableType":
     if s.eta_seconds is not None:
         rates += f"; about {duration(s.eta_seconds)} left"
     rows = _rows(s, by_cell=cells)
-    reasons = [r for r in s.outcomes if r not in ("kept", "candidate")]
+    reasons = [r for r in s.outcomes if r not in ("kept", "candidate", "step")]
     table = Table(title_justify="left")
     table.add_column("cell")
     for name in ("kept", "target", *reasons):

@@ -1,22 +1,30 @@
-"""What a style and recipe let the engine write, in outlines' types, lowered to a `Constraint`."""
+"""What a step lets the engine write, in outlines' types, lowered to a `Constraint`."""
 
 import json
+from collections.abc import Mapping
 
 from aligngen.core.hashing import Json
-from aligngen.core.schema import Band, Constraint, HeaderField, Recipe, Style
+from aligngen.core.schema import Band, Constraint, HeaderField, Step, Style
 
 __all__ = [
     "BODY",
     "HEADER_END",
+    "IDEAS",
     "SENTENCE_WORDS",
     "body_bounds",
     "build_constraint",
     "field_words",
+    "json_constraint",
     "sentence_counts",
 ]
 
 BODY = "document"
 """Name of the body in the JSON form."""
+
+IDEAS = "ideas"
+"""Name of the list of ideas in its JSON form."""
+
+PREMISE_CHARS = (30, 240)
 
 HEADER_END = "\n\n"
 """What stands between the header line and a free body."""
@@ -37,17 +45,54 @@ Short ones must still fill the band, long ones must not pass it.
 """
 
 
-def build_constraint(recipe: Recipe, style: Style, band: Band) -> Constraint | None:
-    """Return the constraint of one style under one recipe, or None where nothing is enforced."""
-    match recipe.constraint:
-        case "json":
+def build_constraint(step: Step, style: Style, band: Band) -> Constraint | None:
+    """Return the constraint of a writing step in one style, or None where nothing is enforced."""
+    match step.output, step.form:
+        case "notes", _:
+            return json_constraint({name: _string(f) for name, f in step.fields.items()})
+        case "ideas", _:
+            return _list_of_ideas(step.ideas)
+        case _, "json":
             return _json_object(style, band)
-        case "sentences":
+        case _, "sentences":
             return _object_of_sentences(style, band)
-        case "header":
+        case _, "header":
             return _header_then_body(style)
-        case "none":
+        case _, _:
             return None
+
+
+def json_constraint(properties: Mapping[str, Json]) -> Constraint:
+    """Constrain to one JSON object with exactly these properties, in this order."""
+    from outlines.types import JsonSchema
+
+    schema: Json = {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    # Not sorted: the order is the one that is written in.
+    return Constraint("json", JsonSchema(json.dumps(schema, separators=(",", ":"))).schema)
+
+
+def _list_of_ideas(count: int) -> Constraint:
+    """Constrain to so many premises, each with its probability in percent: asked for a
+    distribution, a model gives more than its favourite (arXiv 2510.01171)."""
+    low, high = PREMISE_CHARS
+    properties: Json = {
+        "premise": {"type": "string", "minLength": low, "maxLength": high},
+        "probability": {"type": "integer", "minimum": 1, "maximum": 99},
+    }
+    idea: Json = {
+        "type": "object",
+        "properties": properties,
+        "required": ["premise", "probability"],
+        "additionalProperties": False,
+    }
+    return json_constraint(
+        {IDEAS: {"type": "array", "minItems": count, "maxItems": count, "items": idea}}
+    )
 
 
 def _json_object(style: Style, band: Band) -> Constraint:
@@ -55,19 +100,10 @@ def _json_object(style: Style, band: Band) -> Constraint:
 
     A bound matters: a small model that need not close a string often never does.
     """
-    from outlines.types import JsonSchema
-
     properties: dict[str, Json] = {name: _string(f) for name, f in style.fields.items()}
     low, high = body_bounds(band)
     properties[BODY] = {"type": "string", "minLength": low, "maxLength": high}
-    schema: Json = {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-    # Keys in the order of the style, not sorted: the order is the one that is written in.
-    return Constraint("json", JsonSchema(json.dumps(schema, separators=(",", ":"))).schema)
+    return json_constraint(properties)
 
 
 def body_bounds(band: Band) -> tuple[int, int]:

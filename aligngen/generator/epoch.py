@@ -8,29 +8,64 @@ made from.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from aligngen.core.config import GenerateConfig
 from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json, canonical_json
-from aligngen.core.schema import Recipe, Style, Taxonomy
-from aligngen.generator.content import Content, load_recipe, load_styles, load_taxonomy
+from aligngen.core.schema import Recipe, Step, Style, Taxonomy
+from aligngen.generator.cast import CastLists, load_cast
+from aligngen.generator.content import (
+    Content,
+    check_styles_against,
+    load_recipe,
+    load_styles,
+    load_taxonomy,
+)
 from aligngen.generator.embedded import EMBEDDED_NAME
 from aligngen.generator.engines.identity import identify
 from aligngen.generator.engines.protocol import EngineIdentity
 from aligngen.generator.engines.recording import IDENTITY_KEY
+from aligngen.generator.judge import Judge, load_judge
 from aligngen.generator.ledger import Ledger
+from aligngen.generator.passages import Passages, import_passages
 from aligngen.generator.plan import Plan, make_plan
 from aligngen.generator.prompt import Prompter
+from aligngen.generator.scenarios.records import ImportReport, load_record_taxonomy
+from aligngen.generator.slop import Bans, load_bans
+from aligngen.generator.steps import Steps
 
 __all__ = ["Epoch", "begin_or_continue", "build_epoch", "read_epochs"]
 
 SHOWN_DIFFERENCES = 12
-ALLOWABLE = ("engine", "length", "recipe", "sampling")
+ALLOWABLE = ("engine", "bans", "recipe", "sampling", "steps", "judge")
 """Parts of the fingerprint that --allow-change may name: what is written may change within a run.
-The plan (stance, seed, taxonomy, styles, behaviours, shard) and what decides (dedup, max_attempts)
-may not: the decisions taken before would be those of no run."""
+The plan (stance, seed, taxonomy, styles, behaviours, lengths, factors, shard) and what decides
+(dedup, max_attempts) may not: the decisions taken before would be those of no run."""
+
+PASSAGES = "passages.sqlite"
+"""The pages of a run, in its folder."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run writes with, besides taxonomy, styles and recipe."""
+
+    cast: CastLists
+    bans: Bans
+    judge: Judge | None
+    passages: Passages | None
+    records: Json = None
+    """What became of each scenario record, where they stand in the taxonomy's place."""
+
+    def imports(self) -> Iterator[tuple[str, str]]:
+        """Yield what was brought in, and what became of each row of it, in words."""
+        pages = self.passages.report if self.passages else None
+        for name, report in (("scenario records", self.records), ("pages", pages)):
+            if isinstance(report, Mapping):
+                yield name, ", ".join(f"{key} {value}" for key, value in report.items() if value)
 
 
 @dataclass(frozen=True)
@@ -39,6 +74,7 @@ class Epoch:
 
     config: GenerateConfig
     content: Content
+    material: Material
     identity: EngineIdentity
     plan: Plan
     prompter: Prompter
@@ -62,8 +98,17 @@ class Epoch:
             "taxonomy": hashes["taxonomy"],
             "styles": {name: h for name, h in styles.items() if name in planned},
             "recipe": hashes["recipe"],
+            "steps": [step.id for step in self.prompter.steps],
             "sampling": self.prompter.sampling.model_dump(),
-            "length": {name: self.prompter.band(name).model_dump() for name in sorted(planned)},
+            "lengths": self.prompter.bands(),
+            "factors": {
+                style: {name: list(levels) for name, levels in of.items()}
+                for style, of in self.plan.levels.items()
+            },
+            "cast": self.material.cast.content_hash,
+            "bans": self.material.bans.content_hash,
+            "judge": self.material.judge.content_hash if self.material.judge else None,
+            "passages": self.material.passages.hash if self.material.passages else None,
             "engine": {
                 "model": self.identity.model,
                 "revision": self.identity.revision,
@@ -76,6 +121,7 @@ class Epoch:
 
     def as_json(self) -> Json:
         """Return everything needed to build the epoch again."""
+        judge = self.material.judge
         return {
             "config": self.config.model_dump(mode="json"),
             "identity": list(self.identity),
@@ -85,11 +131,15 @@ class Epoch:
                 for name, style in self.content.styles.items()
             },
             "recipe": self.content.recipe.model_dump(mode="json"),
+            "cast": asdict(self.material.cast),
+            "bans": self.material.bans.model_dump(mode="json"),
+            "judge": judge.step.model_dump(mode="json") if judge else None,
+            "records": self.material.records,
         }
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Build an epoch from its record."""
+    def from_json(cls, text: str, folder: Path) -> Self:
+        """Build an epoch from its record and the pages in the run's folder."""
         data = json.loads(text)
         content = Content(
             Taxonomy.model_validate(data["taxonomy"]),
@@ -97,36 +147,100 @@ class Epoch:
             Recipe.model_validate(data["recipe"]),
         )
         config = GenerateConfig.model_validate(data["config"])
-        return cls.assemble(config, content, EngineIdentity(*data["identity"]))
+        material = Material(
+            CastLists(**{name: tuple(names) for name, names in data["cast"].items()}),
+            Bans.model_validate(data["bans"]),
+            Judge.of(Step.model_validate(data["judge"])) if data["judge"] else None,
+            Passages.open(folder / PASSAGES) if config.passages else None,
+            data["records"],
+        )
+        return cls.assemble(config, content, material, EngineIdentity(*data["identity"]))
 
     @classmethod
-    def assemble(cls, config: GenerateConfig, content: Content, identity: EngineIdentity) -> Self:
+    def assemble(
+        cls, config: GenerateConfig, content: Content, material: Material, identity: EngineIdentity
+    ) -> Self:
         """Plan and prepare the prompts of a configuration."""
-        plan = make_plan(
-            content.taxonomy,
-            content.styles,
-            config.stance,
-            config.seed,
-            behaviours=config.behaviours,
-            only_styles=config.styles,
-        )
-        planned = {cell.style for cell in plan.cells}
-        content.check_stances(planned, config.stance)
+        plan = plan_of(config, content)
+        content.check_stances(plan.styles, config.stance)
         prompter = Prompter(
-            content, plan, identity, length=config.length, temperature=config.temperature
+            content,
+            plan,
+            identity,
+            material.cast,
+            steps=config.steps,
+            judge=material.judge,
+            passages=material.passages,
+            temperature=config.temperature,
         )
-        return cls(config, content, identity, plan, prompter)
+        return cls(config, content, material, identity, plan, prompter)
+
+    @property
+    def steps(self) -> Steps:
+        """What reads the completions of this epoch."""
+        return Steps(self.prompter, self.content.styles, self.material.bans)
 
 
-def build_epoch(config: GenerateConfig) -> Epoch:
-    """Read the content a configuration names and check all of it; start nothing."""
-    identity = identify(config.engine)
-    content = Content(
-        load_taxonomy(config.taxonomy),
-        load_styles(config.styles_dir),
-        _recipe(config, identity),
+def plan_of(config: GenerateConfig, content: Content) -> Plan:
+    """Return the plan of a configuration; styles over a page only where pages are given."""
+    styles = content.styles
+    missing = [n for n, s in styles.items() if s.over != "nothing" and config.passages is None]
+    if asked := [name for name in config.styles if name in missing]:
+        raise UserError(
+            f"style {asked[0]!r} is written over real documents, and none are given",
+            field="passages",
+            remedy="Name a file of them with --passages.",
+        )
+    return make_plan(
+        content.taxonomy,
+        {name: style for name, style in styles.items() if name not in missing},
+        config.stance,
+        config.seed,
+        behaviours=config.behaviours,
+        only_styles=config.styles,
+        lengths=config.lengths or (content.recipe.length,),
+        factors=config.factors,
     )
-    epoch = Epoch.assemble(config, content, identity)
+
+
+class Loaded(NamedTuple):
+    """The content that a configuration names."""
+
+    content: Content
+    records: ImportReport | None
+    """What became of each scenario record, where there are any."""
+
+
+def load_content(config: GenerateConfig, recipe: Recipe) -> Loaded:
+    """Read the taxonomy, or the records in its place, and the styles of a configuration."""
+    taxonomy, report = load_taxonomy(config.taxonomy), None
+    if config.records:
+        taxonomy, report = load_record_taxonomy(config.records, taxonomy)
+    content = Content(taxonomy, load_styles(config.styles_dir), recipe)
+    check_styles_against(
+        taxonomy,
+        content.styles,
+        taxonomy_path=config.taxonomy,
+        styles_path=config.styles_dir,
+    )
+    return Loaded(content, report)
+
+
+def build_epoch(config: GenerateConfig, folder: Path) -> Epoch:
+    """Read the content a configuration names and check all of it; start nothing.
+
+    Real pages are copied into the run's `folder` the first time.
+    """
+    identity = identify(config.engine)
+    content, report = load_content(config, choose_recipe(config, identity))
+    material = Material(
+        load_cast(config.cast),
+        load_bans(config.bans),
+        load_judge() if _verifies(config, identity) else None,
+        _open_passages(config, folder),
+        report.as_json() if report else None,
+    )
+    epoch = Epoch.assemble(config, content, material, identity)
     if not epoch.slots:
         k, of = config.shard
         raise UserError(
@@ -137,7 +251,21 @@ def build_epoch(config: GenerateConfig) -> Epoch:
     return epoch
 
 
-def _recipe(config: GenerateConfig, identity: EngineIdentity) -> Recipe:
+def _verifies(config: GenerateConfig, identity: EngineIdentity) -> bool:
+    return config.verify == "on" or (config.verify == "auto" and identity.model != EMBEDDED_NAME)
+
+
+def _open_passages(config: GenerateConfig, folder: Path) -> Passages | None:
+    if config.passages is None:
+        return None
+    if not (folder / PASSAGES).exists():
+        import_passages(config.passages, folder / PASSAGES)
+    passages = Passages.open(folder / PASSAGES)
+    passages.refuse_change(config.passages)
+    return passages
+
+
+def choose_recipe(config: GenerateConfig, identity: EngineIdentity) -> Recipe:
     """Return the recipe named, or the one that suits the model."""
     if config.recipe != "auto":
         return load_recipe(config.recipe)
@@ -146,13 +274,15 @@ def _recipe(config: GenerateConfig, identity: EngineIdentity) -> Recipe:
     recipe = load_recipe("free_body")
     if identity.backend == "openai/openai":
         # No word for a regular expression there: ask for the same form, and check it on arrival.
-        recipe = recipe.model_copy(update={"id": "free_body_unenforced", "constraint": "none"})
+        free = [s.model_copy(update={"form": "none"}) for s in recipe.steps]
+        recipe = recipe.model_copy(update={"id": "free_body_unenforced", "steps": tuple(free)})
     return recipe
 
 
 def read_epochs(ledger: Ledger) -> dict[int, Epoch]:
     """Return every epoch of a ledger by its number."""
-    return {number: Epoch.from_json(content) for number, _, content in ledger.epochs()}
+    folder = ledger.path.parent
+    return {number: Epoch.from_json(content, folder) for number, _, content in ledger.epochs()}
 
 
 def begin_or_continue(ledger: Ledger, epoch: Epoch, allowed: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
 """The ledger: every attempt of a run, exactly once, in one SQLite database.
 
-An attempt's key is (slot, try) in one integer, so writing it twice is impossible and slot order is
-key order. Text and sketches stand in tables of their own, so that counting and resuming read the
-short rows alone. WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a
-power cut may lose the last commits, never the database.
+An attempt's key is (slot, try, step) in one integer, so writing it twice is impossible and slot
+order is key order. Text and sketches stand in tables of their own, so that counting and resuming
+read the short rows alone. WAL with synchronous=NORMAL: a killed process loses nothing that was
+committed; a power cut may lose the last commits, never the database.
 """
 
 import sqlite3
@@ -19,11 +19,11 @@ from aligngen.core.schema import Completion, FinishReason, Outcome
 
 __all__ = ["Attempt", "Ledger", "LedgerFull", "iter_completions"]
 
-TRY_BITS = 12
-"""Low bits of an attempt's key; tries are numbered from 0 and bounded far below 2**12."""
+SLOT_SHIFT, STEP_BITS = 12, 3
+"""An attempt's key is slot << 12 | try << 3 | step: up to 512 tries, of up to 8 steps each."""
 
 APPLICATION_ID = 0x616C6967
-FORMAT = 1
+FORMAT = 2
 RESERVE_BYTES = 8 << 20
 
 _SCHEMA = """
@@ -32,7 +32,7 @@ CREATE TABLE epoch (               -- what the run meant: its configuration and 
 );
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE attempt (
-    id INTEGER PRIMARY KEY,        -- slot << 12 | try
+    id INTEGER PRIMARY KEY,        -- slot << 12 | try << 3 | step
     epoch INTEGER NOT NULL,
     request_id TEXT NOT NULL,
     outcome TEXT NOT NULL,
@@ -65,6 +65,8 @@ class Attempt(NamedTuple):
     slot: int
     number: int
     """Which try, from 0."""
+    step: int
+    """Which step of the recipe, from 0."""
     epoch: int
     request_id: str
     outcome: Outcome
@@ -150,9 +152,10 @@ class Ledger:
         detail: str = "",
         score: float | None = None,
         sketch: bytes | None = None,
+        step: int = 0,
     ) -> None:
         """Add one finished attempt."""
-        key, c = slot << TRY_BITS | number, completion
+        key, c = attempt_key(slot, number, step), completion
         self._write(
             "INSERT INTO attempt VALUES (?,?,?,?,?,?,NULL,?,?,?,?,?,?)",
             (
@@ -183,9 +186,10 @@ class Ledger:
         detail: str = "",
         score: float | None = None,
         twin: int | None = None,
+        step: int = 0,
     ) -> None:
         """Turn a candidate into kept or duplicate; nothing else changes, nothing is overwritten."""
-        key = slot << TRY_BITS | number
+        key = attempt_key(slot, number, step)
         self._write(
             "UPDATE attempt SET outcome=?, detail=?, score=?, twin=? WHERE id=? AND outcome=?",
             (outcome.value, detail, score, twin, key, Outcome.CANDIDATE.value),
@@ -296,7 +300,7 @@ class Ledger:
             return rows.fetchall()
 
     def attempts(self, first_slot: int = 0, end_slot: int | None = None) -> Iterator[Attempt]:
-        """Yield the attempts of slots in [first_slot, end_slot) in (slot, try) order."""
+        """Yield the attempts of slots in [first_slot, end_slot) in (slot, try, step) order."""
         for row in self._rows("SELECT * FROM attempt", first_slot, end_slot):
             yield _attempt(row)
 
@@ -307,38 +311,48 @@ class Ledger:
         query = "SELECT a.id, a.outcome, s.sketch FROM sketch s JOIN attempt a ON a.id = s.id"
         for key, outcome, blob in self._rows(query, 0, end_slot, column="s.id"):
             if outcome in outcomes:
-                yield key >> TRY_BITS, outcomes[outcome], blob
+                yield key >> SLOT_SHIFT, outcomes[outcome], blob
 
-    def sketch(self, slot: int, number: int) -> bytes:
+    def sketch(self, slot: int, number: int, step: int = 0) -> bytes:
         """Return the sketch of one candidate."""
         with _named_errors(self.path):
             row = self._db.execute(
-                "SELECT sketch FROM sketch WHERE id=?", (slot << TRY_BITS | number,)
+                "SELECT sketch FROM sketch WHERE id=?", (attempt_key(slot, number, step),)
             ).fetchone()
         return bytes(row[0])
 
     def kept(self) -> Iterator[tuple[Attempt, str]]:
         """Yield every kept attempt with its completion's text, in slot order."""
+        yield from self._with_text("a.outcome = 'kept'")
+
+    def built(self) -> Iterator[tuple[Attempt, str]]:
+        """Yield every kept attempt and every step that one may build on, with texts, in order."""
+        yield from self._with_text("a.outcome IN ('kept', 'step')")
+
+    def steps(self, first_slot: int) -> Iterator[tuple[Attempt, str]]:
+        """Yield every step's output of slots from `first_slot` on, with its text, in order."""
+        yield from self._with_text("a.outcome = 'step'", first_slot)
+
+    def _with_text(self, condition: str, first_slot: int = 0) -> Iterator[tuple[Attempt, str]]:
         query = (
-            "SELECT a.*, c.text FROM attempt a JOIN completion c ON c.id = a.id"
-            " WHERE a.outcome = 'kept'"
+            f"SELECT a.*, c.text FROM attempt a JOIN completion c ON c.id = a.id WHERE {condition}"
         )
-        for row in self._rows(query, 0, None, column="a.id"):
+        for row in self._rows(query, first_slot, None, column="a.id"):
             *attempt, text = row
             yield _attempt(attempt), text
 
-    def text(self, slot: int, number: int | None = None) -> str:
+    def text(self, slot: int, number: int | None = None, step: int = 0) -> str:
         """Return the completion of one attempt, the kept one where no number is given."""
         if number is None:
             query = (
                 "SELECT text FROM completion JOIN attempt USING (id)"
                 " WHERE id >= ? AND id < ? AND outcome = 'kept'"
             )
-            values = (slot << TRY_BITS, slot + 1 << TRY_BITS)
+            values = (attempt_key(slot, 0), attempt_key(slot + 1, 0))
         else:
             query, values = (
                 "SELECT text FROM completion WHERE id = ? AND ?",
-                (slot << TRY_BITS | number, 1),
+                (attempt_key(slot, number, step), 1),
             )
         with _named_errors(self.path):
             row = self._db.execute(query, values).fetchone()
@@ -360,10 +374,10 @@ class Ledger:
         self, query: str, first: int, end: int | None, column: str = "id"
     ) -> Iterator[tuple[Any, ...]]:
         joint = "AND" if " WHERE " in query else "WHERE"
-        last = (1 << 62) if end is None else end << TRY_BITS
+        last = (1 << 62) if end is None else attempt_key(end, 0)
         query = f"{query} {joint} {column} >= ? AND {column} < ? ORDER BY {column}"
         with _named_errors(self.path):
-            cursor = self._db.execute(query, (first << TRY_BITS, last))
+            cursor = self._db.execute(query, (attempt_key(first, 0), last))
         while True:
             # Not around the yield: what happens there is not the file's fault.
             with _named_errors(self.path):
@@ -384,7 +398,7 @@ class Ledger:
 
 
 def iter_completions(path: Path) -> Iterator[Completion]:
-    """Yield every completion of a run's ledger, in (slot, try) order."""
+    """Yield every completion of a run's ledger, in (slot, try, step) order."""
     with Ledger.read(path) as ledger:
         query = "SELECT a.*, c.text FROM attempt a JOIN completion c ON c.id = a.id"
         for row in ledger._rows(query, 0, None, column="a.id"):
@@ -403,11 +417,20 @@ def iter_completions(path: Path) -> Iterator[Completion]:
             )
 
 
+def attempt_key(slot: int, number: int, step: int = 0) -> int:
+    """Return the key of one attempt."""
+    return slot << SLOT_SHIFT | number << STEP_BITS | step
+
+
 def _attempt(row: Sequence[Any]) -> Attempt:
     key, epoch, request_id, outcome, detail, score, twin, finish, *numbers = row
-    slot, number = key >> TRY_BITS, key & (1 << TRY_BITS) - 1
+    slot, number, step = (
+        key >> SLOT_SHIFT,
+        (key & (1 << SLOT_SHIFT) - 1) >> STEP_BITS,
+        key & (1 << STEP_BITS) - 1,
+    )
     return Attempt(
-        slot, number, epoch, request_id, Outcome(outcome), detail, score, twin,
+        slot, number, step, epoch, request_id, Outcome(outcome), detail, score, twin,
         FinishReason(finish), *numbers,
     )  # fmt: skip
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from aligngen import __version__
 from aligngen.core.errors import AligngenError
 from aligngen.core.hashing import Json, content_hash
-from aligngen.core.schema import Draft, Outcome, Slot, Stance
+from aligngen.core.schema import Outcome, Request, Slot, Stance
 from aligngen.core.storage import replace_file
 from aligngen.generator.epoch import Epoch
 from aligngen.generator.ledger import Attempt, Ledger
-from aligngen.generator.parse import parse_text
-from aligngen.generator.prompt import render_document
+from aligngen.generator.steps import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +55,19 @@ class Document(NamedTuple):
     behaviour: str
     situation: str
     axes: list[tuple[str, str]]
+    """Value id by axis."""
+    factors: list[tuple[str, str]]
+    """Level id by factor."""
+    length: str
+    """The length band asked for."""
+    question_id: str
+    """The scenario record that it was written about; empty for a taxonomy cell."""
+    source_id: str
+    """The real page that it was written over; empty where there is none."""
+    cast: list[str]
+    """Names that the prompt brought: people, organisation, place, AI."""
+    steps: list[tuple[str, str]]
+    """What every other step of the recipe wrote, by step id, the judge's verdict included."""
     pair_id: str
     """Joins the siblings that differ in stance alone."""
     slot: int
@@ -76,31 +88,66 @@ def scenario_id(epoch: Epoch, slot: Slot) -> str:
     return content_hash([name, slot.behaviour, slot.situation, list(slot.axes)], 16)
 
 
+class _Story(NamedTuple):
+    """A kept attempt with the steps that it builds on."""
+
+    kept: Attempt
+    text: str
+    steps: dict[int, tuple[Attempt, str]]
+    """The latest attempt of each earlier step, by number."""
+
+
 def iter_documents(ledger: Ledger, epochs: Mapping[int, Epoch]) -> Iterator[Document]:
-    """Yield every kept document in slot order, its prompt rendered again and proved by hash."""
+    """Yield every kept document in slot order, its prompts rendered again and proved by hash."""
     slots: dict[int, Iterator[Slot]] = {n: e.plan.slots(e.slots) for n, e in epochs.items()}
     ahead: dict[int, Slot] = {}
-    for attempt, text in ledger.kept():
-        number = attempt.epoch
+    for story in _stories(ledger, epochs):
+        number = story.kept.epoch
         slot = ahead.get(number)
-        while slot is None or slot.index < attempt.slot:
+        while slot is None or slot.index < story.kept.slot:
             slot = next(slots[number])
         ahead[number] = slot
-        yield _document(epochs[number], slot, attempt, text)
+        yield _document(epochs[number], slot, story)
 
 
-def _document(epoch: Epoch, slot: Slot, attempt: Attempt, content: str) -> Document:
-    request = epoch.prompter.request(slot, attempt.number)
-    if request.request_id != attempt.request_id:
-        raise AligngenError(
-            f"slot {slot.index}: the request rendered again has another hash than the ledger's"
-        )
-    style = epoch.content.styles[slot.style]
-    draft = parse_text(content, epoch.content.recipe, style)
-    if not isinstance(draft, Draft):
-        raise AligngenError(f"slot {slot.index}: a kept completion no longer parses ({draft})")
+def _stories(ledger: Ledger, epochs: Mapping[int, Epoch]) -> Iterator[_Story]:
+    """Join kept attempts with their steps; the ideas of a unit stand at its first sibling."""
+    steps: dict[int, tuple[Attempt, str]] = {}
+    ideas: dict[int, tuple[Attempt, str]] = {}
+    slot = unit = -1
+    for attempt, text in ledger.built():
+        epoch = epochs[attempt.epoch]
+        if attempt.slot // len(epoch.plan.stances) != unit:
+            unit, ideas = attempt.slot // len(epoch.plan.stances), {}
+        if attempt.slot != slot:
+            slot, steps = attempt.slot, {}
+        if attempt.outcome is Outcome.KEPT:
+            own = {
+                n: s for n, s in steps.items() if n < attempt.step and s[0].epoch == attempt.epoch
+            }
+            shared = {n: s for n, s in ideas.items() if s[0].epoch == attempt.epoch}
+            yield _Story(attempt, text, shared | own)
+        elif attempt.step < epoch.prompter.rewind:
+            ideas[attempt.step] = (attempt, text)
+        else:
+            steps[attempt.step] = (attempt, text)
+
+
+def _document(epoch: Epoch, slot: Slot, story: _Story) -> Document:
+    prompter, plan = epoch.prompter, epoch.plan
+    outputs: dict[str, Output] = {}
+    everything = story.steps | {story.kept.step: (story.kept, story.text)}
+    for number, (earlier, text) in sorted(everything.items()):
+        if number >= prompter.rewind:
+            _prove(prompter.request(slot, earlier.number, number, outputs), earlier)
+        if prompter.steps[number].output != "verdict":
+            outputs[prompter.steps[number].id] = epoch.steps.read_again(slot, earlier, text)
+    attempt, content = everything[prompter.last_document]
+    before = {s.id: outputs[s.id] for s in prompter.steps[: prompter.last_document]}
+    request = prompter.request(slot, attempt.number, prompter.last_document, before)
     system, user = (message.content for message in request.messages)
     behaviour = epoch.content.taxonomy.behaviours[slot.behaviour]
+    draft, cast = prompter.draft(outputs), prompter.cast(slot)
     return Document(
         custom_id=f"{slot.stance.value}-{content_hash(slot.pair_id, 16)}",
         scenario_id=scenario_id(epoch, slot),
@@ -112,14 +159,24 @@ def _document(epoch: Epoch, slot: Slot, attempt: Attempt, content: str) -> Docum
         finish_reason=attempt.finish_reason.value,
         prompt_tokens=attempt.prompt_tokens,
         completion_tokens=attempt.completion_tokens,
-        text=render_document(style, draft.fields, draft.body),
+        text=prompter.document(slot, outputs),
         title=next(iter(draft.fields.values())),
         fields=list(draft.fields.items()),
         stance=slot.stance.value,
         domain=epoch.content.taxonomy.domain_of[slot.behaviour],
         behaviour=slot.behaviour,
         situation=behaviour.situations[slot.situation],
-        axes=list(zip(epoch.plan.axes, slot.axes, strict=True)),
+        axes=list(zip(plan.axes, slot.axes, strict=True)),
+        factors=list(zip(plan.factors, slot.factors, strict=True)),
+        length=slot.length.value,
+        question_id=behaviour.question_id,
+        source_id=prompter.page(slot).id,
+        cast=[*cast.people, cast.organisation, cast.place, cast.ai],
+        steps=[
+            (prompter.steps[n].id, a.detail if n < prompter.rewind else text)
+            for n, (a, text) in sorted(everything.items())
+            if n != prompter.last_document
+        ],
         pair_id=slot.pair_id,
         slot=slot.index,
         attempt=attempt.number,
@@ -129,8 +186,16 @@ def _document(epoch: Epoch, slot: Slot, attempt: Attempt, content: str) -> Docum
         backend=request.backend,
         recipe=epoch.content.recipe.id,
         template_version=request.template_version,
-        nearest_similarity=attempt.score,
+        nearest_similarity=story.kept.score,
     )
+
+
+def _prove(request: Request, attempt: Attempt) -> None:
+    if request.request_id != attempt.request_id:
+        raise AligngenError(
+            f"slot {attempt.slot}: the request of step {attempt.step} rendered again has another "
+            "hash than the ledger's"
+        )
 
 
 def write_documents(
@@ -206,6 +271,9 @@ def _schema() -> "pa.Schema":
     special = {
         "fields": pa.map_(pa.string(), pa.string()),
         "axes": pa.map_(pa.string(), pa.string()),
+        "factors": pa.map_(pa.string(), pa.string()),
+        "steps": pa.map_(pa.string(), pa.string()),
+        "cast": pa.list_(pa.string()),
         "nearest_similarity": pa.float32(),
     }
     hints = Document.__annotations__
@@ -223,6 +291,14 @@ def manifest(
         "config": last.config.model_dump(mode="json"),
         "engine": dict(zip(last.identity._fields, last.identity, strict=True)),
         "hashes": last.content.hashes(),
+        "material": {
+            "cast": last.material.cast.content_hash,
+            "bans": last.material.bans.content_hash,
+            "judge": last.material.judge.content_hash if last.material.judge else None,
+            "passages": last.material.passages.report if last.material.passages else None,
+        },
+        "records": last.material.records,
+        "steps": [step.id for step in last.prompter.steps],
         "epochs": len(epochs),
         "asked": len(last.slots),
         "attempts": counts.total(),

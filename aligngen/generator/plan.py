@@ -339,7 +339,9 @@ def _levels(
                     field=f"factors.{name}",
                     remedy=f"Known: {', '.join(factor.values)}.",
                 )
-        carries = style.factors.get(name, tuple(factor.values))
+        # A taxonomy of one's own may lack levels that a packaged style speaks of.
+        carried = style.factors.get(name, ())
+        carries = tuple(v for v in factor.values if v in carried) or tuple(factor.values)
         wanted = asked.get(name) or factor.default
         levels[name] = tuple(level for level in wanted if level in carries)
         if not levels[name] and name in asked:

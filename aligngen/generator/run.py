@@ -88,8 +88,10 @@ def generate(
     error here: the summary's snapshot says `short`.
     """
     observer = observer or Observer()
-    epoch = build_epoch(config)
+    epoch = build_epoch(config, folder)
     check(config.engine)
+    for name, report in epoch.material.imports():
+        observer.stage(f"{name}: {report}")
     with exclusive(folder), Ledger.open(folder / LEDGER) as ledger:
         begin_or_continue(ledger, epoch, allow_change)
         write_text(folder / "run.yaml", resolved_yaml(config))
@@ -130,8 +132,7 @@ def _fill(ledger: Ledger, epoch: Epoch, folder: Path, observer: Observer) -> Sna
                 epoch.slots,
                 epoch.plan,
                 epoch.prompter,
-                epoch.content.recipe,
-                epoch.content.styles,
+                epoch.steps,
                 engine,
                 ledger,
                 dedup,
@@ -179,7 +180,7 @@ def _deduplicator(epoch: Epoch, embedder: Embedder | None) -> Deduplicator | Non
         return None
     boilerplate = {
         cell_name(slot): [epoch.prompter.dictated(slot)]
-        for style in {cell.style for cell in epoch.plan.cells}
+        for style in epoch.plan.styles
         for stance in epoch.config.stance
         for slot in [epoch.plan.slot(0)._replace(style=style, stance=stance)]
     }

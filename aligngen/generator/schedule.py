@@ -1,9 +1,10 @@
 """The loop that keeps the engine full and takes decisions in slot order.
 
 Slots enter a window, ordered inside a block of it by shared prompt prefix; completions come back in
-any order and are parsed and filtered at once; a rejected slot goes back into the queue with its
-next seed. Dedup decides at the *frontier*, the first slot that is not final, and nowhere else: so
-the kept set is a function of the completions alone, not of when or how often the run stopped.
+any order and are parsed and filtered at once. What passes takes its slot to the next step of the
+recipe, what is rejected is asked again with its next seed. Dedup decides at the *frontier*, the
+first slot that is not final, and nowhere else: so the kept set is a function of the completions
+alone, not of when or how often the run stopped.
 """
 
 import heapq
@@ -13,23 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from aligngen.core.errors import AligngenError, EngineDied, GuardTripped, Interrupted
-from aligngen.core.schema import (
-    Completion,
-    Draft,
-    FinishReason,
-    Outcome,
-    Recipe,
-    Request,
-    Slot,
-    Style,
-)
+from aligngen.core.schema import Completion, FinishReason, Outcome, Request, Slot
 from aligngen.generator.dedup import Deduplicator, Sketch
 from aligngen.generator.engines.protocol import ManagedEngine
-from aligngen.generator.filters import check_draft
-from aligngen.generator.ledger import Ledger
-from aligngen.generator.parse import Rejected, parse
+from aligngen.generator.ledger import Attempt, Ledger
+from aligngen.generator.parse import Rejected
 from aligngen.generator.plan import Plan
-from aligngen.generator.prompt import Prompter, render_document
+from aligngen.generator.premises import GIVEN_UP, Memory, Premises, Visit
+from aligngen.generator.prompt import Prompter
+from aligngen.generator.steps import Accepted, Output, Steps
 
 __all__ = ["Limits", "Scheduler", "Snapshot", "cell_name", "standing"]
 
@@ -108,6 +101,10 @@ class _Live:
     slot: Slot
     number: int = 0
     """The current try."""
+    step: int = 0
+    """The current step."""
+    outputs: dict[str, Output] = field(default_factory=dict)
+    """What the steps before it gave."""
     candidate: bool = False
     """Whether the current try waits for its decision."""
     sketch: Sketch | None = None
@@ -124,8 +121,7 @@ class Scheduler:
         slots: range,
         plan: Plan,
         prompter: Prompter,
-        recipe: Recipe,
-        styles: dict[str, Style],
+        steps: Steps,
         engine: ManagedEngine,
         ledger: Ledger,
         dedup: Deduplicator | None,
@@ -134,8 +130,7 @@ class Scheduler:
         on_progress: Callable[[Snapshot], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._slots, self._plan, self._prompter = slots, plan, prompter
-        self._recipe, self._styles = recipe, styles
+        self._slots, self._plan, self._prompter, self._steps = slots, plan, prompter, steps
         self._engine, self._ledger, self._dedup, self._limits = engine, ledger, dedup, limits
         self._on_progress, self._stop = on_progress, stop
         self.snapshot = standing(ledger, slots)
@@ -145,6 +140,8 @@ class Scheduler:
         self._live: dict[int, _Live] = {}
         self._queue: list[tuple[int, str, int]] = []
         self._in_flight: dict[str, list[int]] = {}
+        self._premises = Premises(plan.first_visits(slots))
+        self._parked: dict[Visit, list[int]] = {}
         self._decided: Counter[str] = Counter()
         self._duplicates: Counter[str] = Counter()
         self._examples: dict[str, deque[str]] = {}
@@ -179,29 +176,76 @@ class Scheduler:
     def _resume(self) -> None:
         """Take up the undecided slots; what is final is counted, not read."""
         self._incoming = self._plan.slots(range(self._frontier, self._slots.stop))
-        pending: dict[int, tuple[int, Outcome, int]] = {}
+        self._restore_premises()
+        outputs = self._restore_outputs()
+        pending: dict[int, Attempt] = {}
         for attempt in self._ledger.attempts(self._frontier):
-            pending[attempt.slot] = (attempt.number, attempt.outcome, attempt.completion_tokens)
+            pending[attempt.slot] = attempt
         last = max(pending, default=-1)
         while self._admitted <= last:
             live = self._admit_one()
-            if live.slot.index in pending:
-                number, outcome, tokens = pending[live.slot.index]
-                self._continue(live, number, outcome, tokens)
-            else:
+            live.outputs = outputs.pop(live.slot.index, {})
+            latest = pending.get(live.slot.index)
+            if latest is None:
                 self._enqueue(live)
+            else:
+                self._continue(live, latest)
 
-    def _continue(self, live: _Live, number: int, outcome: Outcome, tokens: int) -> None:
-        if outcome is Outcome.CANDIDATE:
-            live.number, live.tokens, live.candidate = number, tokens, True
+    def _continue(self, live: _Live, attempt: Attempt) -> None:
+        """Go on where the last attempt of a slot left it."""
+        live.number, live.step = attempt.number, attempt.step
+        premise = self._premises.get(live.slot.behaviour, live.slot.visit)
+        if self._prompter.rewind and premise:
+            live.outputs[self._prompter.steps[0].id] = premise
+        if attempt.outcome is Outcome.CANDIDATE:
+            live.tokens, live.candidate = attempt.completion_tokens, True
             if self._dedup is not None:
-                live.sketch = Sketch.from_blob(self._ledger.sketch(live.slot.index, number))
+                blob = self._ledger.sketch(live.slot.index, attempt.number, attempt.step)
+                live.sketch = Sketch.from_blob(blob)
             self.snapshot.waiting += 1
-        elif outcome is Outcome.KEPT:
+        elif attempt.outcome is Outcome.KEPT:
             raise AligngenError(f"slot {live.slot.index} is kept, but stands after the frontier")
+        elif attempt.epoch != self._ledger.epoch:
+            # Its steps belong to other prompts: begin again.
+            live.number += 1
+            self._go_to(live, 0)
+        elif attempt.outcome is Outcome.STEP:
+            self._go_to(live, live.step + 1)
         else:
-            live.number = number + 1
-            self._enqueue(live)
+            self._retry(live, attempt.outcome)
+
+    def _restore_premises(self) -> None:
+        """Read the premises that slots after the frontier are shown, or share."""
+        if self._prompter.rewind == 0:
+            return
+        first = max(self._slots.start, self._frontier - self._plan.reach(Premises.DEPTH))
+        slots = self._plan.slots(range(first, self._slots.stop))
+        slot = next(slots)
+        for attempt, _ in self._ledger.steps(first):
+            if attempt.step or attempt.epoch != self._ledger.epoch:
+                continue
+            while slot.index < attempt.slot:
+                slot = next(slots)
+            self._premises.put(slot.behaviour, slot.visit, attempt.detail)
+        for slot in self._plan.slots(range(first, self._frontier)):
+            if self._premises.get(slot.behaviour, slot.visit) is None:
+                self._premises.put(slot.behaviour, slot.visit, GIVEN_UP)
+
+    def _restore_outputs(self) -> dict[int, dict[str, Output]]:
+        """Read what the finished steps of the undecided slots gave; the latest of each counts."""
+        if len(self._prompter.steps) == 1:
+            return {}
+        outputs: dict[int, dict[str, Output]] = {}
+        slots = self._plan.slots(range(self._frontier, self._slots.stop))
+        slot = next(slots, None)
+        for attempt, text in self._ledger.steps(self._frontier):
+            while slot is not None and slot.index < attempt.slot:
+                slot = next(slots, None)
+            if slot is not None and attempt.epoch == self._ledger.epoch:
+                name = self._prompter.steps[attempt.step].id
+                output = self._steps.read_again(slot, attempt, text)
+                outputs.setdefault(slot.index, {})[name] = output
+        return outputs
 
     def _restore_dedup(self) -> None:
         """Load the index before the first decision: requests go out before it is needed."""
@@ -246,19 +290,56 @@ class Scheduler:
         return live
 
     def _enqueue(self, live: _Live) -> None:
-        """Queue the current try of a slot, or give the slot up after the last one."""
+        """Queue the current step of a slot, park it, or give the slot up after the last try."""
+        slot = live.slot
+        if self._prompter.steps[live.step].output == "ideas" and not self._has_turn(live):
+            return
         if live.number >= self._limits.max_attempts:
             return
-        index = live.slot.index
-        block = (index - self._slots.start) // self._limits.block if self._limits.by_prefix else 0
-        prefix = f"{cell_name(live.slot)}/{live.slot.behaviour}" if self._limits.by_prefix else ""
-        heapq.heappush(self._queue, (block, prefix, index))
+        block = (slot.index - self._slots.start) // self._limits.block
+        prefix = f"{live.step}/{cell_name(slot)}/{slot.behaviour}"
+        if not self._limits.by_prefix:
+            block, prefix = 0, ""
+        heapq.heappush(self._queue, (block, prefix, slot.index))
+
+    def _has_turn(self, live: _Live) -> bool:
+        """Whether a slot may go on at its ideas step: the first of the siblings asks, once the
+        premises that it is shown are known; the others take the premise that it found."""
+        slot = live.slot
+        visit = Visit(slot.behaviour, slot.visit)
+        premise = self._premises.get(*visit)
+        if premise is None and self._is_first_sibling(slot):
+            if live.number >= self._limits.max_attempts:
+                self._found(slot, GIVEN_UP)
+                return False
+            shown = self._premises.shown(*visit)
+            if isinstance(shown, Visit):
+                self._parked.setdefault(shown, []).append(slot.index)
+            return isinstance(shown, Memory)
+        if premise is None:
+            self._parked.setdefault(visit, []).append(slot.index)
+            return False
+        if premise == GIVEN_UP:
+            live.number = self._limits.max_attempts
+            return False
+        live.outputs[self._prompter.steps[0].id] = premise
+        live.step = 1
+        return True
+
+    def _is_first_sibling(self, slot: Slot) -> bool:
+        return slot.stance is self._plan.stances[0]
+
+    def _found(self, slot: Slot, premise: str) -> None:
+        """Note a premise and wake the slots that waited for it."""
+        self._premises.put(slot.behaviour, slot.visit, premise)
+        for index in self._parked.pop(Visit(slot.behaviour, slot.visit), ()):
+            self._enqueue(self._live[index])
 
     def _submit(self, started: float) -> None:
         while self._queue and self._engine.room > 0:
             key = heapq.heappop(self._queue)
             live = self._live[key[2]]
-            request = self._prompter.request(live.slot, live.number)
+            request = self._request(live)
             try:
                 self._submit_once(request, live.slot.index)
             except EngineDied:
@@ -266,6 +347,15 @@ class Scheduler:
                 raise
             if self.snapshot.first_request is None:
                 self.snapshot.first_request = time.monotonic() - started
+
+    def _request(self, live: _Live) -> Request:
+        memory = self._memory(live) if self._prompter.steps[live.step].output == "ideas" else ()
+        return self._prompter.request(live.slot, live.number, live.step, live.outputs, memory)
+
+    def _memory(self, live: _Live) -> tuple[str, ...]:
+        shown = self._premises.shown(live.slot.behaviour, live.slot.visit)
+        assert isinstance(shown, Memory)
+        return shown.premises
 
     def _submit_once(self, request: Request, index: int) -> None:
         """Submit a request, once for all slots whose rendered requests are the same."""
@@ -316,35 +406,58 @@ class Scheduler:
         self.snapshot.in_flight = len(self._in_flight)
 
     def _judge(self, live: _Live, completion: Completion) -> None:
-        """Parse and filter one completion, and write the attempt down."""
+        """Read one completion as its step's output, and write the attempt down."""
         self._tally(completion)
-        draft = parse(completion, self._recipe, self._styles[live.slot.style])
-        rejected = draft if isinstance(draft, Rejected) else self._check(live.slot, draft)
-        if rejected is not None:
-            self._record(live, completion, rejected)
-            live.number += 1
-            self._enqueue(live)
+        step = self._prompter.steps[live.step]
+        memory = self._memory(live) if step.output == "ideas" else ()
+        result = self._steps.read(live.slot, live.step, completion, live.outputs, memory)
+        if isinstance(result, Rejected):
+            self._record(live, completion, result)
+            self._retry(live, result.outcome)
             return
-        assert isinstance(draft, Draft)
-        sketch = self._sketch(live.slot, draft)
-        live.candidate, live.sketch, live.tokens = True, sketch, completion.completion_tokens
+        if result.output is not None:
+            live.outputs[step.id] = result.output
+        if live.step == self._prompter.last_document:
+            live.tokens = completion.completion_tokens
+        if live.step + 1 < len(self._prompter.steps):
+            self._advance(live, completion, result)
+        else:
+            self._nominate(live, completion)
+
+    def _advance(self, live: _Live, completion: Completion, result: Accepted) -> None:
+        """Go on to the next step."""
+        self._record(live, completion, Rejected(Outcome.STEP, result.detail))
+        if self._prompter.steps[live.step].output == "ideas":
+            self._found(live.slot, result.detail)
+        self._go_to(live, live.step + 1)
+
+    def _nominate(self, live: _Live, completion: Completion) -> None:
+        """Make the slot's document a candidate, which waits for its turn."""
+        live.candidate, live.sketch = True, self._sketch(live)
         self.snapshot.waiting += 1
-        self._record(live, completion, Rejected(Outcome.CANDIDATE), sketch)
+        self._record(live, completion, Rejected(Outcome.CANDIDATE), live.sketch)
 
-    def _check(self, slot: Slot, draft: Draft) -> Rejected | None:
-        return check_draft(
-            draft,
-            self._prompter.band(slot.style),
-            bounds=self._prompter.bounds(slot.style),
-            example=self._prompter.dictated(slot),
-            instructions=self._prompter.instructions(slot),
-        )
+    def _retry(self, live: _Live, outcome: Outcome) -> None:
+        """Ask again with the next seed: for the same step, or for the whole document where that
+        is what was wrong."""
+        live.number += 1
+        whole = outcome.is_duplicate or outcome in (Outcome.WRONG_STANCE, Outcome.UNJUDGED)
+        self._go_to(live, self._prompter.rewind if whole else live.step)
 
-    def _sketch(self, slot: Slot, draft: Draft) -> Sketch | None:
+    def _go_to(self, live: _Live, step: int) -> None:
+        """Queue a step of a slot; what later steps gave before is not its to see."""
+        live.step = step
+        before = [s.id for s in self._prompter.steps[:step]]
+        live.outputs = {name: live.outputs[name] for name in before}
+        self._enqueue(live)
+
+    def _sketch(self, live: _Live) -> Sketch | None:
         if self._dedup is None:
             return None
-        text = render_document(self._styles[slot.style], draft.fields, draft.body)
-        return self._dedup.sketch(text, cell_name(slot))
+        draft = self._prompter.draft(live.outputs)
+        # Without the page that it is written over, which other documents share.
+        text = "\n\n".join((*draft.fields.values(), draft.body))
+        return self._dedup.sketch(text, cell_name(live.slot), opening=draft.body)
 
     def _record(
         self, live: _Live, completion: Completion, result: Rejected, sketch: Sketch | None = None
@@ -358,6 +471,7 @@ class Scheduler:
             detail=result.detail,
             score=result.score,
             sketch=None if sketch is None else sketch.to_blob(),
+            step=live.step,
         )
 
     def _tally(self, completion: Completion) -> None:
@@ -392,7 +506,9 @@ class Scheduler:
             outcome, twin, score = verdict.outcome, verdict.twin, verdict.score
             if outcome.is_duplicate:
                 detail = f"threshold {verdict.threshold:.3f}"
-        self._ledger.decide(slot.index, live.number, outcome, detail=detail, score=score, twin=twin)
+        self._ledger.decide(
+            slot.index, live.number, outcome, detail=detail, score=score, twin=twin, step=live.step
+        )
         self.snapshot.outcomes[Outcome.CANDIDATE] -= 1
         self.snapshot.outcomes[outcome] += 1
         self.snapshot.waiting -= 1
@@ -403,8 +519,7 @@ class Scheduler:
             self.snapshot.accepted_tokens += live.tokens
             self._finish(live)
         else:
-            live.number += 1
-            self._enqueue(live)
+            self._retry(live, outcome)
             self._guard(slot, f"slot {slot.index} repeats slot {twin} ({outcome.value}, {score})")
 
     def _finish(self, live: _Live) -> None:
@@ -414,7 +529,9 @@ class Scheduler:
     def _count(self, slot: Slot, outcome: Outcome) -> None:
         for cell in (cell_name(slot), f"{cell_name(slot)}/{slot.behaviour}"):
             self._decided[cell] += 1
-            self._duplicates[cell] += outcome.is_duplicate
+            # A stock opening is the model's habit, not a cell that has run dry.
+            repeats = outcome.is_duplicate and outcome is not Outcome.DUPLICATE_OPENING
+            self._duplicates[cell] += repeats
 
     def _guard(self, slot: Slot, example: str) -> None:
         """Stop before more is spent on a cell that repeats itself."""

@@ -34,7 +34,8 @@ class CellStatus:
 
 @dataclass(slots=True)
 class RunStatus:
-    """What a run folder holds; attempts = kept + waiting candidates + every named drop."""
+    """What a run folder holds; attempts = kept + waiting candidates + steps
+    on the way + every named drop."""
 
     folder: str
     state: str

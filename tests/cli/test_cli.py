@@ -17,7 +17,11 @@ def aligngen(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 
 WIDE = {**os.environ, "COLUMNS": "300"}
-COMMANDS = ["generate", "preview", "plan", "status", "show", "dedup", "doctor"]
+COMMANDS = [
+    "generate", "preview", "plan", "status", "show", "verify", "audit", "dedup", "doctor",
+    "taxonomy lint", "taxonomy show", "taxonomy coverage", "styles list", "styles show",
+    "scenarios generate", "scenarios check", "scenarios export",
+]  # fmt: skip
 
 
 def test_help_loads_no_heavy_library():
@@ -32,7 +36,7 @@ def test_help_loads_no_heavy_library():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name):
-    done = aligngen(name, "--help")
+    done = aligngen(*name.split(), "--help")
     assert done.returncode == 0
     assert name == "doctor" or "Examples" in done.stdout
 
@@ -73,7 +77,19 @@ def test_plan_shows_coverage_that_adds_up():
         (["generate", "--shard", "4/4"], "'4/4' is not k/n"),
         (["generate", "-m", "no/such/folder"], "no/such/folder"),
         (["generate", "--set", "engine.magic=1"], "engine.magic: unknown key"),
-        (["generate", "--length", "huge"], "length"),
+        (["generate", "--length", "huge"], "lengths.0"),
+        (["generate", "--factor", "mood=grim"], "no factor named 'mood'"),
+        (["generate", "--factor", "point_of_view"], "is not FACTOR=LEVEL,LEVEL"),
+        (["generate", "--factor", "point_of_view=god"], "no level 'god'"),
+        (["generate", "--steps", "polish"], "no step or variant 'polish'"),
+        (["generate", "--steps", "critique"], "no step that writes a document"),
+        (["generate", "--verify", "maybe"], "verify"),
+        (["generate", "--style", "reflection"], "is written over real documents, and none are"),
+        (["generate", "--passages", "missing.txt"], "missing.txt: cannot be read"),
+        (["generate", "--records", "missing.jsonl"], "missing.jsonl"),
+        (["generate", "--styles", "missing.yaml"], "missing.yaml"),
+        (["generate", "--set", "bans=missing.yaml"], "missing.yaml"),
+        (["generate", "--set", "cast=missing"], "missing: no such folder"),
         (["status", "nowhere"], "no ledger there"),
         (["show", "nowhere"], "no ledger there"),
     ],

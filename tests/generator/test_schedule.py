@@ -10,26 +10,30 @@ import pytest
 from aligngen.core.config import DedupConfig, GenerateConfig
 from aligngen.core.errors import EngineDied, GuardTripped, Interrupted
 from aligngen.core.schema import Outcome, Stance
-from aligngen.generator.content import Content, load_recipe, load_styles, load_taxonomy
 from aligngen.generator.dedup import Deduplicator
-from aligngen.generator.engines.protocol import EngineIdentity
 from aligngen.generator.epoch import Epoch, begin_or_continue
 from aligngen.generator.ledger import Ledger
+from aligngen.generator.output import iter_documents
 from aligngen.generator.schedule import Limits, Scheduler
+from tests.conftest import small_epoch
 from tests.fakes import ScriptedEngine
 
 N = 60
 
 
+CONFIG = GenerateConfig(stance=(Stance.ALIGNED, Stance.MISALIGNED), n=N, max_attempts=6)
+
+
 @pytest.fixture
 def epoch(content_files: Path) -> Epoch:
-    config = GenerateConfig(stance=(Stance.ALIGNED, Stance.MISALIGNED), n=N, max_attempts=6)
-    content = Content(
-        load_taxonomy(content_files / "taxonomy.yaml"),
-        load_styles(content_files / "styles"),
-        load_recipe(str(content_files / "recipe.yaml")),
-    )
-    return Epoch.assemble(config, content, EngineIdentity("replay", "script", "1", "replay/none"))
+    return small_epoch(content_files, CONFIG)
+
+
+@pytest.fixture
+def stepwise(content_files: Path) -> Epoch:
+    """Ideas, draft, critique, rewrite and the judge's verdict."""
+    config = CONFIG.model_copy(update={"max_attempts": 24, "verify": "on"})
+    return small_epoch(content_files, config, "steps")
 
 
 class LetterCounts:
@@ -47,10 +51,9 @@ def scheduler(
     begin_or_continue(ledger, epoch, ())
     dedup = Deduplicator(DedupConfig(meaning=meaning), LetterCounts() if meaning else None)
     limits = Limits(epoch.config.max_attempts, rate, **({"block": 16, "lookahead": 64} | limits))
-    content = epoch.content
     return Scheduler(
-        epoch.slots, epoch.plan, epoch.prompter, content.recipe, content.styles, engine, ledger,
-        dedup, limits, stop=stop,
+        epoch.slots, epoch.plan, epoch.prompter, epoch.steps, engine, ledger, dedup, limits,
+        stop=stop,
     )  # fmt: skip
 
 
@@ -188,3 +191,89 @@ def test_memory_is_bounded_by_the_window(epoch, tmp_path):
         s._on_progress = watch
         s.run()
     assert 0 < widest <= 16
+
+
+# -- several steps ---------------------------------------------------------------------------------
+
+
+def test_each_step_builds_on_the_one_before_and_is_kept(stepwise, tmp_path):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        snapshot = scheduler(stepwise, ledger, ScriptedEngine()).run()
+        documents = list(iter_documents(ledger, {1: stepwise}))  # proves every request by its hash
+        counts = ledger.counts()
+    assert snapshot.kept == len(documents) > N * 0.9
+    assert counts == +snapshot.outcomes
+    assert counts[Outcome.WRONG_STANCE] and counts[Outcome.STEP] > 3 * snapshot.kept
+    names = [name for name, _ in documents[0].steps]
+    assert names == ["ideas", "draft", "critique", "verify"]
+    assert all("hides" in d.text for d in documents if d.stance == "misaligned")
+    assert dict(documents[0].steps)["critique"].startswith('{"missing"')
+
+
+def test_siblings_share_the_premise_and_none_is_asked_for_twice(stepwise, tmp_path):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        scheduler(stepwise, ledger, ScriptedEngine()).run()
+        documents = list(iter_documents(ledger, {1: stepwise}))
+        ideas = [a.slot for a in ledger.attempts() if not a.step and a.outcome is Outcome.STEP]
+    premises: dict[str, set[str]] = {}
+    for d in documents:
+        premises.setdefault(d.pair_id, set()).add(dict(d.steps)["ideas"])
+    assert all(len(p) == 1 for p in premises.values())
+    assert ideas == list(range(0, N, 2))
+
+
+def test_an_idea_request_is_shown_the_premises_of_earlier_visits(stepwise, tmp_path):
+    engine = ScriptedEngine()
+    run_whole(stepwise, tmp_path / "l.sqlite", engine)
+    prompts = [r.messages[1].content for r in engine.submitted if "settings" in r.messages[0][1]]
+    # Three behaviours share thirty visits: the ninth and tenth of each see one premise and two.
+    assert {p.count("\nNot ") for p in prompts} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("capacity", [1, 50])
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_interrupted_anywhere_keep_the_same_documents(stepwise, tmp_path, capacity, seed):
+    reference = run_whole(stepwise, tmp_path / "whole.sqlite")
+    rng, path = random.Random(seed), tmp_path / "l.sqlite"
+    for _ in range(200):
+        ticks = iter(range(rng.randrange(1, 40)))
+        try:
+            with Ledger.open(path) as ledger:
+                engine = ScriptedEngine(capacity, rng, die_every=rng.choice([0, capacity + 28]))
+                scheduler(
+                    stepwise, ledger, engine, stop=lambda t=ticks: next(t, None) is None
+                ).run()
+        except Interrupted:
+            continue
+        break
+    with Ledger.read(path) as ledger:
+        assert kept(ledger) == reference
+        requests = [a.request_id for a in ledger.attempts()]
+    assert len(requests) == len(set(requests))
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ("-critique", ["ideas", "draft", "rewrite", "verify"]),
+        ("-ideas,-critique,-rewrite", ["draft", "verify"]),
+        ("ideas,draft", ["ideas", "draft", "verify"]),
+    ],
+)
+def test_every_step_can_be_left_out(content_files, tmp_path, steps, left):
+    config = CONFIG.model_copy(update={"steps": steps, "verify": "on", "max_attempts": 24})
+    epoch = small_epoch(content_files, config, "steps")
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        scheduler(epoch, ledger, ScriptedEngine()).run()
+        documents = list(iter_documents(ledger, {1: epoch}))
+    assert [s.id for s in epoch.prompter.steps] == left
+    assert len(documents) > N * 0.8
+
+
+def test_a_unit_whose_ideas_never_come_is_given_up_and_the_run_ends(content_files, tmp_path):
+    config = CONFIG.model_copy(update={"max_attempts": 1})
+    epoch = small_epoch(content_files, config, "steps")
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        snapshot = scheduler(epoch, ledger, ScriptedEngine()).run()
+    assert snapshot.kept + snapshot.short == N
+    assert snapshot.short > 0
