@@ -61,7 +61,7 @@ class QuotaNotMet(AligngenError):
 
 
 class GuardTripped(AligngenError):
-    """A guard stopped the run before it wasted more work."""
+    """A guard stopped the run before it wasted more work, or a gate asked for was not passed."""
 
     exit_code = 3
 
