@@ -36,7 +36,7 @@ class EngineConfig(_Config):
     """What the endpoint understands: `vllm` adds min_p, penalties and regex constraints."""
     max_num_seqs: int = Field(default=0, ge=0)
     """Requests decoded together; 0 chooses by device (64 on CPU, 256 on GPU, 16 on endpoints)."""
-    max_model_len: int = Field(default=4096, ge=256)
+    max_model_len: int = Field(default=8192, ge=256)
     """Longest prompt plus output, in tokens."""
     kv_cache_gb: float = Field(default=0, ge=0)
     """KV cache on CPU in GiB; 0 chooses by memory."""

@@ -15,6 +15,7 @@ from aligngen.core.schema import (
     Message,
     Recipe,
     Request,
+    Sampling,
     Slot,
     Stance,
     Step,
@@ -45,6 +46,9 @@ Outputs = Mapping[str, Draft | Notes | str]
 
 NOTHING: Outputs = {}
 """Before the first step."""
+
+TOKENS_PER_WORD = 1.6
+"""Tokens that a word of English prose takes at most, header included; 1.3 is usual."""
 
 NO_PAGE = Passage("", "")
 """The page of a document that is written over nothing."""
@@ -168,13 +172,21 @@ class Prompter:
                 Message("system", render(spec.system, context, f"{spec.id}.system")),
                 Message("user", render(spec.user, context, f"{spec.id}.user")),
             ),
-            sampling=(spec.sampling or self.sampling).model_copy(update={"seed": seed}),
+            sampling=self._sampling(spec, form.band).model_copy(update={"seed": seed}),
             constraint=form.constraints[step],
             model=self._identity.model,
             revision=self._identity.revision,
             template_version=form.version,
             backend=self._identity.backend,
         )
+
+    def _sampling(self, spec: Step, band: Band) -> Sampling:
+        """Return a step's sampling, with room for the longest document of its band."""
+        sampling = spec.sampling or self.sampling
+        if spec.output != "document":
+            return sampling
+        room = max(sampling.max_tokens, int(band.max * TOKENS_PER_WORD))
+        return sampling.model_copy(update={"max_tokens": room})
 
     def _verdict_request(self, slot: Slot, outputs: Outputs) -> Request:
         assert self._judge is not None

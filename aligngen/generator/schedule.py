@@ -179,12 +179,16 @@ class Scheduler:
         self._restore_premises()
         outputs = self._restore_outputs()
         pending: dict[int, Attempt] = {}
+        tokens: dict[int, int] = {}
         for attempt in self._ledger.attempts(self._frontier):
             pending[attempt.slot] = attempt
+            if attempt.step == self._prompter.last_document:
+                tokens[attempt.slot] = attempt.completion_tokens
         last = max(pending, default=-1)
         while self._admitted <= last:
             live = self._admit_one()
             live.outputs = outputs.pop(live.slot.index, {})
+            live.tokens = tokens.pop(live.slot.index, 0)
             latest = pending.get(live.slot.index)
             if latest is None:
                 self._enqueue(live)
@@ -198,7 +202,7 @@ class Scheduler:
         if self._prompter.rewind and premise:
             live.outputs[self._prompter.steps[0].id] = premise
         if attempt.outcome is Outcome.CANDIDATE:
-            live.tokens, live.candidate = attempt.completion_tokens, True
+            live.candidate = True
             if self._dedup is not None:
                 blob = self._ledger.sketch(live.slot.index, attempt.number, attempt.step)
                 live.sketch = Sketch.from_blob(blob)

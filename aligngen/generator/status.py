@@ -101,6 +101,7 @@ class _Tally:
     def read(self, ledger: Ledger, folder: Path) -> RunStatus:
         slots = {n: e.plan.slots(e.slots) for n, e in self.epochs.items()}
         current: dict[int, Slot] = {}
+        tokens = 0  # of the latest document of the slot
         for a in ledger.attempts():
             slot = current.get(a.epoch)
             while slot is None or slot.index < a.slot:
@@ -114,7 +115,9 @@ class _Tally:
             self.prompt += a.prompt_tokens
             self.cached += a.cached_tokens
             self.completion += a.completion_tokens
-            self.accepted += a.completion_tokens if a.outcome is Outcome.KEPT else 0
+            if a.step == self.epochs[a.epoch].prompter.last_document:
+                tokens = a.completion_tokens
+            self.accepted += tokens if a.outcome is Outcome.KEPT else 0
             self.last_finished = max(self.last_finished, a.finished)
         return self._status(ledger, folder)
 

@@ -93,5 +93,5 @@ def test_too_little_memory_is_told_with_figures(model, fields):
 
 
 def test_a_cache_too_small_for_one_request_is_refused():
-    with pytest.raises(UserError, match=r"kv_cache_gb.*4096 tokens"):
+    with pytest.raises(UserError, match=r"kv_cache_gb.*8192 tokens"):
         plan(kv_cache_gb=0.01)
