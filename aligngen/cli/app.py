@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from aligngen import __version__
+from aligngen.cli.audit import audit_command
 from aligngen.cli.dedup import dedup_command
 from aligngen.cli.doctor import doctor
 from aligngen.cli.generate import generate, preview
 from aligngen.cli.plan import plan
+from aligngen.cli.scenarios import scenarios
 from aligngen.cli.show import show
 from aligngen.cli.status import status
+from aligngen.cli.styles import styles_app
+from aligngen.cli.taxonomy import taxonomy_app
+from aligngen.cli.verify import verify
 from aligngen.core.errors import AligngenError
 
 __all__ = ["app", "main"]
@@ -49,7 +54,12 @@ app.command()(preview)
 app.command()(plan)
 app.command()(status)
 app.command()(show)
+app.command()(verify)
+app.command("audit")(audit_command)
 app.command("dedup")(dedup_command)
+app.add_typer(taxonomy_app, name="taxonomy")
+app.add_typer(styles_app, name="styles")
+app.add_typer(scenarios, name="scenarios")
 app.command()(doctor)
 
 

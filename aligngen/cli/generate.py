@@ -1,11 +1,8 @@
 """`aligngen generate` and `aligngen preview`."""
 
 import json
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +24,12 @@ from aligngen.cli.options import (
     configure,
     parse_shard,
 )
-from aligngen.core.errors import Interrupted, QuotaNotMet
+from aligngen.cli.stopping import StopOnSignal
+from aligngen.core.errors import QuotaNotMet
+
+if TYPE_CHECKING:
+    from aligngen.cli.progress import Display
+    from aligngen.generator.run import Observer
 
 __all__ = ["generate", "preview"]
 
@@ -120,7 +122,6 @@ def generate(
     Every setting has an environment variable: `engine.model` is `ALIGNGEN_ENGINE_MODEL`.
     """
     from aligngen.cli.progress import Display, print_summary
-    from aligngen.generator.run import Observer
     from aligngen.generator.run import generate as run
 
     config = configure(
@@ -150,13 +151,12 @@ def generate(
         dedup=dedup,
     )
     folder = out or default_folder(config.stance, config.seed)
-    stop = _StopOnSignal()
     with Display(config, folder, quiet=quiet or as_json) as display:
         summary = run(
             config,
             folder,
             allow_change=allow_change or (),
-            observer=Observer(display.stage, display.engine, display.progress, stop),
+            observer=_observer(display),
         )
     if as_json:
         typer.echo(json.dumps(summary.as_json(), ensure_ascii=False))
@@ -208,7 +208,6 @@ def preview(
     from aligngen.cli.progress import Display, drops
     from aligngen.cli.show import print_document
     from aligngen.generator.preview import preview_documents
-    from aligngen.generator.run import Observer
 
     config = configure(
         config_file,
@@ -232,11 +231,8 @@ def preview(
         model=model,
         base_url=base_url,
     )
-    stop = _StopOnSignal()
     with Display(config, None, quiet=as_json) as display:
-        documents, snapshot = preview_documents(
-            config, Observer(display.stage, display.engine, display.progress, stop)
-        )
+        documents, snapshot = preview_documents(config, _observer(display))
     for document in documents:
         if as_json:
             typer.echo(json.dumps(document._asdict(), ensure_ascii=False))
@@ -248,25 +244,10 @@ def preview(
         )
 
 
-class _StopOnSignal:
-    """True once SIGINT or SIGTERM arrived; a second one ends the process at once.
+def _observer(display: "Display") -> "Observer":
+    """Return an observer that shows a run and stops it on a signal."""
+    from aligngen.generator.run import Observer
 
-    Before the engine is ready there is nothing to bring to an end: then the first one stops.
-    """
-
-    def __init__(self) -> None:
-        self._stopped = self._working = False
-        signal.signal(signal.SIGINT, self._handle)
-        signal.signal(signal.SIGTERM, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._stopped:
-            sys.exit(130)
-        self._stopped = True
-        if not self._working:
-            raise Interrupted("stopped before the engine was ready")
-        typer.echo("\nstopping; what is finished is kept (again to stop at once)", err=True)
-
-    def __call__(self) -> bool:
-        self._working = True
-        return self._stopped
+    stop = StopOnSignal()
+    engine = stop.when_started(display.engine)
+    return Observer(display.stage, engine, display.progress, stop)

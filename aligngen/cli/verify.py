@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aligngen.cli.options import AsJson, Set
+from aligngen.cli.stopping import StopOnSignal
 from aligngen.core.errors import GuardTripped, UserError
 
 if TYPE_CHECKING:
@@ -168,8 +169,9 @@ def _observer(*, quiet: bool) -> "Observer":
     """Return what a person sees on stderr while the judge works: plain lines."""
     from aligngen.generator.verify.judging import Observer
 
+    stop = StopOnSignal()
     if quiet:
-        return Observer()
+        return Observer(engine=stop.when_started(lambda _: None), stop=stop)
     last = [time.monotonic()]
 
     def say(text: str) -> None:
@@ -185,7 +187,7 @@ def _observer(*, quiet: bool) -> "Observer":
             last[0] = time.monotonic()
             say(f"{done}/{of} judged")
 
-    return Observer(stage=say, engine=engine, progress=progress)
+    return Observer(stage=say, engine=stop.when_started(engine), progress=progress, stop=stop)
 
 
 def _show(report: Mapping[str, "Json"]) -> None:

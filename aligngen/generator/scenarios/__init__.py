@@ -1,0 +1,1 @@
+"""Scenario records: read, made from passages or taxonomy cells, checked, judged, exported."""
