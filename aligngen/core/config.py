@@ -127,7 +127,7 @@ class GenerateConfig(_Config):
     """A ban list; the packaged one where none is named."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Overrides the recipe's."""
-    max_attempts: int = Field(default=16, ge=1, le=512)
+    max_attempts: int = Field(default=32, ge=1, le=512)
     """Tries per slot before it counts as a shortfall."""
     shard: tuple[int, int] = (0, 1)
     """(k, n): the k-th of n ranges of the plan, counted from 0."""

@@ -308,6 +308,8 @@ class Recipe(_Written):
     steps: tuple[Step, ...] = Field(min_length=1, max_length=7)
     variants: dict[Identifier, tuple[Identifier, ...]] = {}
     """Named selections of steps; the first is the default, all steps where there are none."""
+    leaves_out: tuple[str, ...] = ()
+    """Styles that the models it is meant for cannot write; planned only where they are named."""
     length: Length = Length.STANDARD
     sampling: Sampling = Sampling()
 

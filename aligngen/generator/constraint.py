@@ -34,7 +34,7 @@ CHARS_PER_WORD = (4.5, 7.0)
 English prose has 5.5 to 6.5, so the grammar's bounds never cut a document that keeps the band."""
 
 
-SENTENCE_WORDS = (4, 45)
+SENTENCE_WORDS = (4, 60)
 """Least and greatest number of words in a sentence of the sentences form: few sentences of small
 models are longer, and one that is as long as the bound was cut by it."""
 

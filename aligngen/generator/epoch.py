@@ -182,18 +182,23 @@ class Epoch:
 
 
 def plan_of(config: GenerateConfig, content: Content) -> Plan:
-    """Return the plan of a configuration; styles over a page only where pages are given."""
-    styles = content.styles
-    missing = [n for n, s in styles.items() if s.over != "nothing" and config.passages is None]
-    if asked := [name for name in config.styles if name in missing]:
+    """Return the plan of a configuration.
+
+    Left out unless named are the styles that the recipe leaves out; styles over a page are planned
+    only where pages are given.
+    """
+    styles, left_out = content.styles, content.recipe.leaves_out
+    pageless = [n for n, s in styles.items() if s.over != "nothing" and config.passages is None]
+    if asked := [name for name in config.styles if name in pageless]:
         raise UserError(
             f"style {asked[0]!r} is written over real documents, and none are given",
             field="passages",
             remedy="Name a file of them with --passages.",
         )
+    without = {*pageless, *(name for name in left_out if name not in config.styles)}
     return make_plan(
         content.taxonomy,
-        {name: style for name, style in styles.items() if name not in missing},
+        {name: style for name, style in styles.items() if name not in without},
         config.stance,
         config.seed,
         behaviours=config.behaviours,
@@ -223,6 +228,12 @@ def load_content(config: GenerateConfig, recipe: Recipe) -> Loaded:
         taxonomy_path=config.taxonomy,
         styles_path=config.styles_dir,
     )
+    if unknown := set(recipe.leaves_out) - set(content.styles):
+        raise UserError(
+            f"leaves out a style {min(unknown)!r} that does not exist",
+            field=f"recipe.{recipe.id}.leaves_out",
+            remedy="Correct the name.",
+        )
     return Loaded(content, report)
 
 
