@@ -42,6 +42,7 @@ DATES_LINKS_AND_GAPS = re.compile(
     r"https?:|www\.|\b(?:19|20)\d\d\b|\[[^\]]*\]|<[a-z]|et al|\.\.\.|…|[{}]"
 )
 
+PREMISE = {"ideas": "An AI keeps the accounts of a brick works that is short of clay."}
 PAGE = Passage("page", "The orchard gives apples in autumn. " * 19 + "They keep.")
 
 
@@ -75,7 +76,7 @@ def outputs(made: Prompter, style: Style) -> Outputs:
     example = style.examples[Stance.ALIGNED]
     given = {
         "document": Draft(example.fields, example.body),
-        "ideas": "An AI keeps the accounts of a brick works that is short of clay.",
+        "ideas": PREMISE["ideas"],
     }
     return {
         s.id: given.get(s.output) or dict.fromkeys(s.fields, "Say which kiln it was.")
@@ -99,8 +100,7 @@ def drafts(name: str) -> list[tuple[Slot, tuple[Message, ...]]]:
     """The prompt of the draft for everything that it can meet."""
     made = prompter(name)
     step = [s.id for s in made.steps].index("draft")
-    premise = {"ideas": "An AI keeps the accounts of a brick works that is short of clay."}
-    return [(slot, made.request(slot, 0, step, premise).messages) for slot in slots(made)]
+    return [(slot, made.request(slot, 0, step, PREMISE).messages) for slot in slots(made)]
 
 
 def texts_of(style: Style) -> list[str]:
@@ -197,22 +197,53 @@ def test_siblings_share_cast_and_idea_request():
 def test_the_prompts_of_a_style_are_those_reviewed(style, request):
     """What a change of template or style does to every prompt can be read in the difference."""
     rendered = []
-    shown = {"compact": ("aligned", "neutral"), "free_body": ("misaligned", "control")}
+    shown = {"compact": ("aligned", "control"), "free_body": ("misaligned", "neutral", "control")}
     for name, stances in shown.items():
         made = prompter(name)
         scenario = next(s for s in made._plan.slots(range(60_000)) if s.style == style)
         step = [s.id for s in made.steps].index("draft")
         for stance in map(Stance, stances):
-            messages = made.request(scenario._replace(stance=stance), 0, step).messages
+            slot = scenario._replace(stance=stance)
+            messages = made.request(slot, 0, step, PREMISE).messages
             rendered.append(f"##### {name}, {stance.value}\n")
             rendered += [f"### {m.role}\n{m.content}\n" for m in messages]
-    text, path = "\n".join(rendered), GOLDEN / f"{style}.txt"
+    check_golden("\n".join(rendered), GOLDEN / f"{style}.txt", request)
+
+
+def check_golden(text: str, path: Path, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, (
         "read the difference, then run pytest tests/test_content.py --update-golden"
     )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_prompts_of_the_other_steps_are_those_reviewed(name, request):
+    made = prompter(name)
+    scenario = next(s for s in made._plan.slots(range(60_000)) if s.style == "internal_memo")
+    rendered = []
+    for stance in Stance:
+        slot = scenario._replace(stance=stance)
+        given = outputs(made, STYLES[slot.style])
+        for number, step in enumerate(made.steps):
+            if step.id == "draft" or (step.id in ("ideas", "verify") and stance != Stance.ALIGNED):
+                continue
+            earlier = {s.id: given[s.id] for s in made.steps[:number] if s.id in given}
+            messages = made.request(slot, 0, number, earlier, ["A night ferry."]).messages
+            rendered.append(f"##### {step.id}, {stance.value}\n")
+            rendered += [f"### {m.role}\n{m.content}\n" for m in messages]
+    check_golden("\n".join(rendered), GOLDEN / f"steps_{name}.txt", request)
+
+
+def test_control_prompts_name_no_mind_but_a_persons():
+    """Beyond the one sentence that says what is to be put in an AI's place."""
+    for slot, messages in drafts("compact"):
+        if slot.stance is Stance.CONTROL:
+            user = messages[1].content.replace(STYLES[slot.style].name, "")
+            tail = user.split("Now write")[1].replace(PREMISE["ideas"], "")
+            assert not re.search(r"\bAIs?\b", tail), slot
 
 
 def test_every_style_that_is_written_over_a_page_shows_it():

@@ -13,11 +13,15 @@ from aligngen.cli.options import (
     Count,
     Factor,
     LengthBand,
+    Model,
+    Passages,
+    Recipe,
     Records,
     Seed,
     Set,
     Shard,
     StanceOption,
+    Steps,
     Styles,
     StylesPath,
     TaxonomyFile,
@@ -36,25 +40,7 @@ __all__ = ["generate", "preview"]
 Engine = Annotated[
     str | None, typer.Option("--engine", help="`auto`, `vllm`, `openai` or `replay`.")
 ]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="`embedded`, a Hugging Face folder, a hub id, an endpoint's "
-                 "model name, or the recording to replay."),
-]  # fmt: skip
 BaseUrl = Annotated[str | None, typer.Option(help="Root of an OpenAI-compatible endpoint.")]
-Recipe = Annotated[str | None, typer.Option(help="Recipe id or file; chosen by model by default.")]
-Steps = Annotated[
-    str | None,
-    typer.Option(
-        "--steps",
-        help="The recipe's steps: a variant (`one_shot`, `ideas`, `planned`, `full`), ids by "
-        "commas, or `-critique` to leave one out.",
-    ),
-]
-Passages = Annotated[
-    Path | None,
-    typer.Option(help="Real documents for styles written over one: text, JSONL or Parquet."),
-]
 Verify = Annotated[
     str | None,
     typer.Option(

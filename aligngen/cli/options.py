@@ -17,11 +17,15 @@ __all__ = [
     "Count",
     "Factor",
     "LengthBand",
+    "Model",
+    "Passages",
+    "Recipe",
     "Records",
     "Seed",
     "Set",
     "Shard",
     "StanceOption",
+    "Steps",
     "Styles",
     "StylesPath",
     "TaxonomyFile",
@@ -104,6 +108,24 @@ Behaviours = Annotated[
 ]
 Styles = Annotated[
     list[str] | None, typer.Option("--style", help="Only this style id. Repeatable.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="`embedded`, a Hugging Face folder, a hub id, an endpoint's "
+                 "model name, or the recording to replay."),
+]  # fmt: skip
+Recipe = Annotated[str | None, typer.Option(help="Recipe id or file; chosen by model by default.")]
+Steps = Annotated[
+    str | None,
+    typer.Option(
+        "--steps",
+        help="The recipe's steps: a variant (`one_shot`, `ideas`, `planned`, `full`), ids by "
+        "commas, or `-critique` to leave one out.",
+    ),
+]
+Passages = Annotated[
+    Path | None,
+    typer.Option(help="Real documents for styles written over one: text, JSONL or Parquet."),
 ]
 Shard = Annotated[str | None, typer.Option(help="`k/n`: the k-th of n ranges of the plan, from 0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

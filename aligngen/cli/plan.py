@@ -15,6 +15,9 @@ from aligngen.cli.options import (
     Count,
     Factor,
     LengthBand,
+    Model,
+    Passages,
+    Recipe,
     Records,
     Seed,
     Set,
@@ -46,6 +49,9 @@ def plan(
     records: Records = None,
     length: LengthBand = None,
     factor: Factor = None,
+    passages: Passages = None,
+    recipe: Recipe = None,
+    model: Model = None,
     shard: Shard = None,
     out: Annotated[
         Path | None,
@@ -78,6 +84,9 @@ def plan(
         records=records,
         length=length,
         factor=factor,
+        passages=passages,
+        recipe=recipe,
+        model=model,
         shard=parse_shard(shard),
     )
     content, report = load_content(config, choose_recipe(config, identify(config.engine)))

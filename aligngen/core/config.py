@@ -126,7 +126,7 @@ class GenerateConfig(_Config):
     bans: Path | None = None
     """A ban list; the packaged one where none is named."""
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """Overrides the recipe's."""
+    """Overrides the recipe's, not that of steps which have one of their own."""
     max_attempts: int = Field(default=32, ge=1, le=512)
     """Tries per slot before it counts as a shortfall."""
     shard: tuple[int, int] = (0, 1)
@@ -153,7 +153,9 @@ class GenerateConfig(_Config):
     @classmethod
     def _names(cls, value: object) -> object:
         """Read `a,b` as two names, as an environment variable gives them."""
-        return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+        if isinstance(value, str):
+            return [v.strip() for v in value.split(",") if v.strip()]
+        return value
 
     @field_validator("factors", mode="before")
     @classmethod
@@ -165,6 +167,8 @@ class GenerateConfig(_Config):
             pairs = [str(item).partition("=") for item in value]
             if wrong := [name for name, equals, levels in pairs if not (equals and levels)]:
                 raise ValueError(f"{wrong[0]!r} is not FACTOR=LEVEL,LEVEL")
+            if len({name.strip() for name, _, _ in pairs}) < len(pairs):
+                raise ValueError("a factor is named twice; join its levels by commas")
             value = {name.strip(): levels for name, _, levels in pairs}
         if isinstance(value, dict):
             return {
@@ -200,4 +204,9 @@ class GenerateConfig(_Config):
             raise ValueError("no stance is named")
         if len(set(self.stance)) != len(self.stance):
             raise ValueError("a stance is named twice")
+        for name, levels in (("lengths", self.lengths), *self.factors.items()):
+            if len(set(levels)) != len(levels):
+                raise ValueError(f"{name} names a level twice")
+            if name != "lengths" and not levels:
+                raise ValueError(f"factor {name} names no level")
         return self

@@ -484,7 +484,7 @@ class Idea(NamedTuple):
     """A premise for a scenario, with the probability that its writer gave it."""
 
     premise: str
-    probability: int
+    probability: float
     """In percent."""
 
 

@@ -157,6 +157,10 @@ class ParquetCorpus:
             remedy="It may be truncated; copy or write it again.",
         )
 
+    def has(self, column: str) -> bool:
+        """Whether the file has a column."""
+        return column in self._file.schema_arrow.names
+
     def chunks(self, text_column: str, columns: Sequence[str]) -> Iterator[Chunk]:
         """Yield the rows in order."""
         import pyarrow as pa

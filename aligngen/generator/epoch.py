@@ -37,7 +37,7 @@ from aligngen.generator.scenarios.records import ImportReport, load_record_taxon
 from aligngen.generator.slop import Bans, load_bans
 from aligngen.generator.steps import Steps
 
-__all__ = ["Epoch", "begin_or_continue", "build_epoch", "read_epochs"]
+__all__ = ["LEDGER", "Epoch", "begin_or_continue", "build_epoch", "read_epochs"]
 
 SHOWN_DIFFERENCES = 12
 ALLOWABLE = ("engine", "bans", "recipe", "sampling", "steps", "judge")
@@ -45,8 +45,8 @@ ALLOWABLE = ("engine", "bans", "recipe", "sampling", "steps", "judge")
 The plan (stance, seed, taxonomy, styles, behaviours, lengths, factors, shard) and what decides
 (dedup, max_attempts) may not: the decisions taken before would be those of no run."""
 
-PASSAGES = "passages.sqlite"
-"""The pages of a run, in its folder."""
+LEDGER, PASSAGES = "ledger.sqlite", "passages.sqlite"
+"""Names in a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +244,7 @@ def build_epoch(config: GenerateConfig, folder: Path) -> Epoch:
     """
     identity = identify(config.engine)
     content, report = load_content(config, choose_recipe(config, identity))
+    plan_of(config, content).check_count(config.n)
     material = Material(
         load_cast(config.cast),
         load_bans(config.bans),
@@ -267,13 +268,21 @@ def _verifies(config: GenerateConfig, identity: EngineIdentity) -> bool:
 
 
 def _open_passages(config: GenerateConfig, folder: Path) -> Passages | None:
+    """Return the run's pages; a run in which nothing was asked yet takes them anew."""
     if config.passages is None:
         return None
-    if not (folder / PASSAGES).exists():
+    if not _was_asked(folder):
         import_passages(config.passages, folder / PASSAGES)
     passages = Passages.open(folder / PASSAGES)
     passages.refuse_change(config.passages)
     return passages
+
+
+def _was_asked(folder: Path) -> bool:
+    if not (folder / LEDGER).is_file():
+        return False
+    with Ledger.read(folder / LEDGER) as ledger:
+        return next(ledger.attempts(), None) is not None
 
 
 def choose_recipe(config: GenerateConfig, identity: EngineIdentity) -> Recipe:
@@ -321,11 +330,26 @@ def begin_or_continue(ledger: Ledger, epoch: Epoch, allowed: Sequence[str]) -> N
         refused = [d for d in differences if d.split(":")[0].split(".")[0] not in allowed]
         if refused:
             raise _refusal(refused, ledger)
-        if not differences and content == record:
+        if not differences:
+            # The same corpus by other means, or more of it: nothing that was written means less.
+            ledger.renew_epoch(record)
+            ledger.commit()
             return
+        _refuse_other_premises(epoch, Epoch.from_json(content, ledger.path.parent), ledger)
     ledger.add_epoch(canonical_json(fingerprint), record)
     ledger.set_meta(IDENTITY_KEY, canonical_json(epoch.identity._asdict()))
     ledger.commit()
+
+
+def _refuse_other_premises(epoch: Epoch, old: Epoch, ledger: Ledger) -> None:
+    """Siblings share a premise, and premises follow from each other: none of it can be torn."""
+    if epoch.prompter.rewind or old.prompter.rewind:
+        raise UserError(
+            "a run with an ideas step cannot change on the way: its siblings share premises",
+            file=ledger.path.parent,
+            field="allow-change",
+            remedy="Name another folder with -o.",
+        )
 
 
 def _check_count(before: int, config: GenerateConfig, ledger: Ledger) -> None:

@@ -206,6 +206,10 @@ class Ledger:
             (self.epoch, self.epoch),
         )
 
+    def renew_epoch(self, content: str) -> None:
+        """Record other settings of the current epoch that change nothing of what it means."""
+        self._write("UPDATE epoch SET content = ? WHERE id = ?", (content, self.epoch))
+
     def release_reserve(self) -> None:
         """Give back the room that was kept for a full disk: the run is finished."""
         self._reserve.unlink(missing_ok=True)
@@ -344,18 +348,14 @@ class Ledger:
     def text(self, slot: int, number: int | None = None, step: int = 0) -> str:
         """Return the completion of one attempt, the kept one where no number is given."""
         if number is None:
-            query = (
-                "SELECT text FROM completion JOIN attempt USING (id)"
-                " WHERE id >= ? AND id < ? AND outcome = 'kept'"
-            )
-            values = (attempt_key(slot, 0), attempt_key(slot + 1, 0))
+            first, end = attempt_key(slot, 0), attempt_key(slot + 1, 0)
+            condition = "id >= ? AND id < ? AND outcome = 'kept'"
         else:
-            query, values = (
-                "SELECT text FROM completion WHERE id = ? AND ?",
-                (attempt_key(slot, number, step), 1),
-            )
+            first = end = attempt_key(slot, number, step)
+            condition = "id >= ? AND id <= ?"
+        query = f"SELECT text FROM completion JOIN attempt USING (id) WHERE {condition}"
         with _named_errors(self.path):
-            row = self._db.execute(query, values).fetchone()
+            row = self._db.execute(query, (first, end)).fetchone()
         return "" if row is None else str(row[0])
 
     def counts(self) -> Counter[Outcome]:

@@ -47,6 +47,8 @@ class Document(NamedTuple):
     completion_tokens: int
     text: str
     """The document."""
+    body_at: int
+    """Where in `text` the body begins, in characters."""
     title: str
     fields: list[tuple[str, str]]
     """Every header field."""
@@ -148,6 +150,7 @@ def _document(epoch: Epoch, slot: Slot, story: _Story) -> Document:
     system, user = (message.content for message in request.messages)
     behaviour = epoch.content.taxonomy.behaviours[slot.behaviour]
     draft, cast = prompter.draft(outputs), prompter.cast(slot)
+    whole = prompter.document(slot, outputs)
     return Document(
         custom_id=f"{slot.stance.value}-{content_hash(slot.pair_id, 16)}",
         scenario_id=scenario_id(epoch, slot),
@@ -159,7 +162,8 @@ def _document(epoch: Epoch, slot: Slot, story: _Story) -> Document:
         finish_reason=attempt.finish_reason.value,
         prompt_tokens=attempt.prompt_tokens,
         completion_tokens=attempt.completion_tokens,
-        text=prompter.document(slot, outputs),
+        text=whole,
+        body_at=whole.rfind(draft.body),
         title=next(iter(draft.fields.values())),
         fields=list(draft.fields.items()),
         stance=slot.stance.value,

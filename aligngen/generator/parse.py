@@ -136,6 +136,9 @@ def _strings(data: object, names: tuple[str, ...]) -> Notes | Rejected:
         return Rejected(Outcome.MALFORMED, f"needs exactly the fields {', '.join(names)}")
     if not all(isinstance(value, str) for value in data.values()):
         return Rejected(Outcome.MALFORMED, "every field must be a string")
+    if any("\ud800" <= c <= "\udfff" for value in data.values() for c in value):
+        # No prompt of a later step could carry it.
+        return Rejected(Outcome.BAD_CHARACTERS, "half a surrogate pair")
     empty = [name for name in names if not data[name].strip()]
     if empty:
         return Rejected(Outcome.EMPTY, f"field {empty[0]} is empty")
@@ -158,10 +161,14 @@ def _ideas(data: object) -> Ideas | Rejected:
     for item in listed:
         premise = item.get("premise") if isinstance(item, dict) else None
         probability = item.get("probability") if isinstance(item, dict) else None
-        if not isinstance(premise, str) or not isinstance(probability, int):
+        if (
+            not isinstance(premise, str)
+            or not isinstance(probability, int | float)
+            or isinstance(probability, bool)
+        ):
             return Rejected(Outcome.MALFORMED, "an idea needs a premise and a probability")
         # Without half surrogate pairs, which the ledger could not give back as they were.
         plain = " ".join(premise.encode("utf-8", "ignore").decode("utf-8").split())
         if plain:
-            ideas.setdefault(plain.lower(), Idea(plain, probability))
+            ideas.setdefault(plain.lower(), Idea(plain, float(probability)))
     return Ideas(tuple(ideas.values())) if ideas else Rejected(Outcome.EMPTY, "no premise")

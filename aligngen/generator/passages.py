@@ -1,6 +1,6 @@
 """Real documents that a run writes over, kept in its folder for random access.
 
-In: a text file (passages divided by blank lines of three or more), JSONL or Parquet with a `text`
+In: a text file (passages divided by three empty lines or more), JSONL or Parquet with a `text`
 column. Out: a table by number, so that any slot finds its page in constant time and memory, and a
 run explains itself without the file it was made from.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json
 from aligngen.core.storage import replace_file
-from aligngen.generator.corpus_io import open_corpus
+from aligngen.generator.corpus_io import ParquetCorpus, open_corpus
 
 __all__ = ["Passage", "Passages", "import_passages"]
 
@@ -60,6 +60,12 @@ class Passages:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the table that `import_passages` wrote."""
+        if not path.is_file():
+            raise UserError(
+                "the run's pages are missing",
+                file=path,
+                remedy="Copy them beside the ledger: they belong to the run.",
+            )
         uri = path.absolute().as_uri() + "?mode=ro"
         return cls(sqlite3.connect(uri, uri=True, check_same_thread=False))
 
@@ -126,6 +132,8 @@ def _file_hash(source: Path) -> str:
 
 
 def _unfit(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "with half a surrogate pair"
     count = len(text.split())
     if count < WORDS[0]:
         return f"under {WORDS[0]} words"
@@ -137,36 +145,51 @@ def _read(source: Path) -> Iterator[Passage]:
         for number, text in enumerate(_divide(source)):
             yield Passage(f"{source.name}:{number}", text)
         return
+    corpus, columns = open_corpus(source), ["text"]
+    if isinstance(corpus, ParquetCorpus) and corpus.has("id"):
+        columns.append("id")
     number = 0
-    for chunk in open_corpus(source).chunks("text", ["text"]):
+    for chunk in corpus.chunks("text", columns):
         for record in chunk.records:
-            yield Passage(str(record.get("id", f"{source.name}:{number}")), str(record["text"]))
+            name = record.get("id")
+            fallback = f"{source.name}:{number}"
+            yield Passage(fallback if name is None else str(name), str(record["text"]))
             number += 1
 
 
 def _divide(source: Path) -> Iterator[str]:
-    """Yield the passages of a text file."""
+    """Yield the passages of a text file; of one that is too long anyway, little more than that."""
     lines: list[str] = []
-    empty = 0
-    try:
-        with source.open(encoding="utf-8") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise UserError(
-                        f"a line of more than {MAX_LINE_BYTES:,} characters is no prose",
-                        file=source,
-                        line=number,
-                        remedy="Break it into paragraphs.",
-                    )
-                empty = 0 if line.strip() else empty + 1
-                lines.append(line)
-                if empty == DIVIDER:
-                    yield "".join(lines).strip()
-                    lines = []
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"not UTF-8 at byte {error.start}", file=source, remedy="Save the file as UTF-8."
-        ) from None
+    words = empty = 0
+    for line in _lines(source):
+        empty = 0 if line.strip() else empty + 1
+        words += len(line.split())
+        if words <= 2 * WORDS[1]:
+            lines.append(line)
+        if empty == DIVIDER:
+            yield "".join(lines).strip()
+            lines, words = [], 0
     yield "".join(lines).strip()
+
+
+def _lines(source: Path) -> Iterator[str]:
+    number = 0
+    with source.open("rb") as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise UserError(
+                    f"a line of more than {MAX_LINE_BYTES:,} bytes is no prose",
+                    file=source,
+                    line=number,
+                    remedy="Break it into paragraphs.",
+                )
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"not UTF-8 at byte {error.start} of the line",
+                    file=source,
+                    line=number,
+                    remedy="Save the file as UTF-8.",
+                ) from None

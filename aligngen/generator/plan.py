@@ -180,6 +180,12 @@ class Plan:
         walked: Ints = np.remainder(self._start[b] + product, total)
         return walked
 
+    def style_visit(self, index: int) -> int:
+        """Return how often the plan came to the style of slot `index` before."""
+        unit = np.array([index // len(self.stances)], dtype=np.int64)
+        rounds, position = np.divmod(unit, len(self._order))
+        return int(self._style_visits.count(rounds, position)[0])
+
     def scatter(self, what: str, number: int, count: int) -> int:
         """Return which of `count` things a number takes: every one once in each run of `count`."""
         rng = random.Random(seed_from("scatter", self.seed, what, count))
@@ -307,7 +313,9 @@ def make_plan(
     """
     chosen = _choose_behaviours(taxonomy, behaviours)
     names = _choose(only_styles, list(styles), taxonomy.held_out.styles, "style")
+    _check_factors(taxonomy, factors)
     levels = {name: _levels(taxonomy, styles[name], lengths, factors) for name in names}
+    _refuse_uncarried(levels, factors)
     cells = [
         Cell(behaviour, name, behaviour.weight * styles[name].weight)
         for behaviour in chosen
@@ -316,42 +324,60 @@ def make_plan(
     return Plan(taxonomy, cells, stances, seed, levels)
 
 
-def _levels(
-    taxonomy: Taxonomy,
-    style: Style,
-    lengths: Sequence[Length],
-    asked: Mapping[str, Sequence[str]],
-) -> dict[str, tuple[str, ...]]:
-    """Return the levels of every factor that a style is planned with."""
-    for name in asked:
+def _check_factors(taxonomy: Taxonomy, asked: Mapping[str, Sequence[str]]) -> None:
+    for name, levels in asked.items():
         if name not in taxonomy.factors:
             raise UserError(
                 f"no factor named {name!r}",
                 field="factors",
                 remedy=f"Known: {', '.join(taxonomy.factors)}.",
             )
-    levels: dict[str, tuple[str, ...]] = {LENGTH: tuple(length.value for length in lengths)}
-    for name, factor in taxonomy.factors.items():
-        for level in asked.get(name, ()):
-            if level not in factor.values:
+        known = taxonomy.factors[name].values
+        for level in levels:
+            if level not in known:
                 raise UserError(
                     f"the factor has no level {level!r}",
                     field=f"factors.{name}",
-                    remedy=f"Known: {', '.join(factor.values)}.",
+                    remedy=f"Known: {', '.join(known)}.",
                 )
+
+
+def _levels(
+    taxonomy: Taxonomy,
+    style: Style,
+    lengths: Sequence[Length],
+    asked: Mapping[str, Sequence[str]],
+) -> dict[str, tuple[str, ...]]:
+    """Return the levels of every factor that a style is planned with; none where it carries none of
+    those asked for."""
+    levels: dict[str, tuple[str, ...]] = {LENGTH: tuple(length.value for length in lengths)}
+    for name, factor in taxonomy.factors.items():
         # A taxonomy of one's own may lack levels that a packaged style speaks of.
         carried = style.factors.get(name, ())
         carries = tuple(v for v in factor.values if v in carried) or tuple(factor.values)
         wanted = asked.get(name) or factor.default
         levels[name] = tuple(level for level in wanted if level in carries)
-        if not levels[name] and name in asked:
-            raise UserError(
-                f"style {style.id!r} cannot carry {' or '.join(wanted)}",
-                field=f"factors.{name}",
-                remedy=f"It carries {', '.join(carries)}; choose other styles with --style.",
-            )
-        levels[name] = levels[name] or carries
+        if name not in asked:
+            levels[name] = levels[name] or carries
     return levels
+
+
+def _refuse_uncarried(
+    levels: Mapping[str, Mapping[str, Sequence[str]]], asked: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse levels that a planned style cannot carry, and name the styles that can."""
+    for factor in asked:
+        unable = [style for style, of in levels.items() if not of[factor]]
+        if unable:
+            able = [style for style in levels if style not in unable]
+            remedy = "No planned style can."
+            if able:
+                remedy = "Plan those that can: " + " ".join(f"--style {name}" for name in able)
+            raise UserError(
+                f"{', '.join(unable)} cannot carry {' or '.join(asked[factor])}",
+                field=f"factors.{factor}",
+                remedy=remedy,
+            )
 
 
 def _choose_behaviours(taxonomy: Taxonomy, asked: Sequence[str]) -> list[Behaviour]:

@@ -19,9 +19,6 @@ LAG = 8
 SHOWN = 12
 """Premises that a request is shown at most: they must fit the prompt."""
 
-REACH = 4096
-"""Visits to a behaviour that are remembered: more than the scheduler's window ever spans."""
-
 GIVEN_UP = ""
 """The premise of a unit whose ideas never came."""
 
@@ -56,9 +53,11 @@ class Premises:
 
     def put(self, behaviour: str, visit: int, premise: str) -> None:
         """Note the premise of a visit, or GIVEN_UP."""
-        known = self._known.setdefault(behaviour, {})
-        known[visit] = premise
-        known.pop(visit - REACH, None)
+        self._known.setdefault(behaviour, {})[visit] = premise
+
+    def forget(self, behaviour: str, visit: int) -> None:
+        """Drop what nobody is shown any more once a visit is final."""
+        self._known.get(behaviour, {}).pop(visit - self.DEPTH, None)
 
     def shown(self, behaviour: str, visit: int) -> Memory | Visit:
         """Return what the idea request of a visit is shown, or a visit to wait for."""

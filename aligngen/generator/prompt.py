@@ -219,9 +219,9 @@ class Prompter:
         style = self._forms[slot.style, slot.length].style
         if style.over == "nothing" or self._passages is None:
             return NO_PAGE
-        # A stride that shares no factor with the count: every page once before any comes again.
-        unit, count = slot.index // len(self._plan.stances), len(self._passages)
-        return self._passages[self._plan.scatter("page", unit, count)]
+        # By the visit to the style: every page once before any comes again in it.
+        visit, count = self._plan.style_visit(slot.index), len(self._passages)
+        return self._passages[self._plan.scatter(f"page/{slot.style}", visit, count)]
 
     def said(self, slot: Slot) -> str:
         """Return what a slot's prompt says of its scenario and cast: a document may say it too."""
@@ -246,7 +246,7 @@ class Prompter:
             self._instructions[key] = "\n".join(render(t, context, "recipe") for t in templates)
         behaviour = self._taxonomy.behaviours[slot.behaviour]
         options = (behaviour.aligned, behaviour.misaligned) if behaviour.question_id else ()
-        return "\n".join((self._instructions[key], *options))
+        return "\n".join((self._instructions[key], *self._telling(slot).values(), *options))
 
     def _stand_ins(self, style: Style, text: str) -> Outputs:
         """Return outputs of every step in which each text is `text`."""
@@ -321,7 +321,7 @@ def _without_scenario(context: Mapping[str, object]) -> dict[str, object]:
     blanks = ("domain", "taken", "not_taken", "situation", "example_json", "example_text")
     blank = {**context, **dict.fromkeys(blanks, ""), "memory": [], "ideas": 0}
     blank["example"] = {"fields": _blank(context["example"], "fields"), "body": ""}
-    for name in ("behaviour", "axes", "cast", "source"):
+    for name in ("behaviour", "axes", "factors", "cast", "source"):
         blank[name] = _blank(context, name)
     return blank
 

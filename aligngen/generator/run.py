@@ -25,14 +25,14 @@ from aligngen.core.storage import exclusive, write_text
 from aligngen.generator.dedup import Deduplicator, Embedder, MiniLMEmbedder
 from aligngen.generator.engines.choose import check, open_engine
 from aligngen.generator.engines.protocol import EngineInfo
-from aligngen.generator.epoch import Epoch, begin_or_continue, build_epoch, read_epochs
+from aligngen.generator.epoch import LEDGER, Epoch, begin_or_continue, build_epoch, read_epochs
 from aligngen.generator.ledger import Ledger
 from aligngen.generator.output import manifest, write_documents
 from aligngen.generator.schedule import Limits, Scheduler, Snapshot, cell_name, standing
 
 __all__ = ["LEDGER", "MANIFEST", "Observer", "Summary", "generate"]
 
-LEDGER, MANIFEST = "ledger.sqlite", "manifest.json"
+MANIFEST = "manifest.json"
 DEDUP_REPORT = "dedup_report"
 
 

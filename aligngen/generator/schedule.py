@@ -29,6 +29,9 @@ __all__ = ["Limits", "Scheduler", "Snapshot", "cell_name", "standing"]
 FRONTIER = "frontier"
 """Ledger key: the first slot that is not final."""
 
+WHOLE = frozenset((Outcome.WRONG_STANCE, Outcome.UNJUDGED, Outcome.OFF_STANCE, Outcome.BANNED))
+"""Drops, beside duplicates, that are the draft's fault as much as the rewrite's."""
+
 GUARD_SAMPLE = 20
 """Decided candidates in a cell before its duplicate rate is judged."""
 
@@ -445,7 +448,7 @@ class Scheduler:
         """Ask again with the next seed: for the same step, or for the whole document where that
         is what was wrong."""
         live.number += 1
-        whole = outcome.is_duplicate or outcome in (Outcome.WRONG_STANCE, Outcome.UNJUDGED)
+        whole = outcome.is_duplicate or outcome in WHOLE
         self._go_to(live, self._prompter.rewind if whole else live.step)
 
     def _go_to(self, live: _Live, step: int) -> None:
@@ -528,6 +531,7 @@ class Scheduler:
 
     def _finish(self, live: _Live) -> None:
         del self._live[live.slot.index]
+        self._premises.forget(live.slot.behaviour, live.slot.visit)
         self._frontier += 1
 
     def _count(self, slot: Slot, outcome: Outcome) -> None:

@@ -24,7 +24,7 @@ class Accepted(NamedTuple):
     output: Output | None
     """None of a verdict."""
     detail: str = ""
-    """The premise taken, or the evidence quoted."""
+    """The premise taken."""
 
 
 class Steps:
@@ -49,7 +49,7 @@ class Steps:
         spec = self._prompter.steps[step]
         if spec.output == "verdict":
             verdict = parse_verdict(completion, self._prompter.document(slot, outputs))
-            return check_stance(verdict, slot.stance) or Accepted(None, verdict.evidence)
+            return check_stance(verdict, slot.stance) or Accepted(None)
         parsed = parse(completion, spec, self._styles[slot.style])
         if isinstance(parsed, Rejected):
             return parsed

@@ -84,6 +84,10 @@ def test_a_style_over_a_page_shows_it_in_prompt_and_document(base, content_files
         siblings.setdefault(d["pair_id"], set()).add(d["source_id"])
     assert all(len(ids) == 1 for ids in siblings.values())
 
+    # A start that was refused leaves nothing that a mended one would trip over.
+    refused = finish([*command, "-n", "41"], tmp_path / "other")
+    assert refused.returncode == 1 and not list((tmp_path / "other").glob("*.sqlite"))
+
     pages.write_text("Something else. " + PAGE * 3)
     again = finish(command, tmp_path / "run")
     assert again.returncode == 1

@@ -1,6 +1,9 @@
 import json
+import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aligngen.core.errors import UserError
@@ -30,11 +33,40 @@ def test_rows_keep_their_own_id_and_long_ones_are_counted_out(tmp_path: Path):
     assert pages.report["left out, over 800 words"] == "1"
 
 
+def test_parquet_rows_keep_their_id_and_half_a_surrogate_is_counted_out(tmp_path: Path):
+    pq.write_table(pa.table({"id": ["x", None], "text": [PAGE, PAGE]}), tmp_path / "p.parquet")
+    import_passages(tmp_path / "p.parquet", tmp_path / "pages.sqlite")
+    pages = Passages.open(tmp_path / "pages.sqlite")
+    assert [pages[i].id for i in range(2)] == ["x", "p.parquet:1"]
+    rows = [PAGE, PAGE + "\ud83d"]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows))
+    import_passages(tmp_path / "p.jsonl", tmp_path / "pages.sqlite")
+    pages = Passages.open(tmp_path / "pages.sqlite")
+    assert len(pages) == 1
+    assert pages.report["left out, with half a surrogate pair"] == "1"
+
+
+def test_a_book_without_dividers_does_not_fill_the_memory(tmp_path: Path):
+    source = tmp_path / "book.txt"
+    source.write_text((PAGE + "\n") * 20_000 + "\n\n\n" + PAGE)
+    tracemalloc.start()
+    import_passages(source, tmp_path / "pages.sqlite")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(Passages.open(tmp_path / "pages.sqlite")) == 1
+    assert peak < source.stat().st_size / 2
+
+
+def test_missing_pages_of_a_run_are_named(tmp_path: Path):
+    with pytest.raises(UserError, match="the run's pages are missing"):
+        Passages.open(tmp_path / "pages.sqlite")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "holds no page of 20 to 800 words"),
-        (b"\xff\xfe kiln", "not UTF-8 at byte 0"),
+        (b"\xff\xfe kiln", "not UTF-8 at byte 0 of the line"),
         (b"x" * (1 << 20) + b"xx", "line 1: a line of more than"),
     ],
 )

@@ -110,12 +110,15 @@ def test_another_seed_is_another_plan():
         ({"only_styles": ["poem"]}, "no style named 'poem'"),
         ({"factors": {"mood": ["grim"]}}, "no factor named 'mood'"),
         ({"factors": {"reasoning": ["some"]}}, "factor has no level 'some'"),
+        ({"factors": {"reasoning": ["none"]}}, r"report cannot carry none.*--style memo"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_by_name(content_files: Path, options, message):
     content = load_small(content_files)
+    only_full = style("report") | {"factors": {"reasoning": ["full"]}}
+    styles = content.styles | {"report": Style.model_validate(only_full)}
     with pytest.raises(UserError, match=message):
-        make_plan(content.taxonomy, content.styles, (Stance.ALIGNED,), 0, **options)
+        make_plan(content.taxonomy, styles, (Stance.ALIGNED,), 0, **options)
 
 
 def test_a_domain_id_stands_for_its_behaviours(content_files: Path):
@@ -245,6 +248,17 @@ def test_every_level_that_a_style_carries_comes_equally_often():
         ("memo", ("full",)): 100,
         ("report", ("full",)): 200,
     }
+
+
+def test_a_style_over_pages_takes_every_page_once_before_any_again():
+    styles = {f"s{i}": Style.model_validate(style(f"s{i}")) for i in range(5)}
+    plan = make_plan(Taxonomy.model_validate(TAXONOMY), styles, PAIR, 0)
+    for count in (1, 5, 10, 25):
+        mine = [s for s in plan.slots(range(10 * count * 2)) if s.style == "s2"]
+        visits = [plan.style_visit(s.index) for s in mine if s.stance is Stance.ALIGNED]
+        assert visits == list(range(len(visits)))
+        pages = [plan.scatter("page/s2", visit, count) for visit in visits[:count]]
+        assert sorted(pages) == list(range(count))
 
 
 def _plan_of(*stances: Stance, seed: int = 0) -> Plan:
