@@ -162,5 +162,6 @@ def print_summary(config: GenerateConfig, summary: Summary) -> None:
         console.print(f"[yellow]{EMBEDDED_NOTICE}[/]")
     console.print(
         f"Next: [bold]aligngen show {summary.folder}[/] to read them, "
-        f"[bold]aligngen status {summary.folder}[/] for the counts by cell."
+        f"[bold]aligngen status {summary.folder}[/] for the counts by cell, "
+        f"[bold]aligngen audit {summary.folder}[/] for what repeats itself."
     )

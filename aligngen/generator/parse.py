@@ -38,6 +38,9 @@ class Ideas(NamedTuple):
 
 Parsed = Draft | Notes | Ideas
 
+PREMISE_WORDS = 4
+"""Words, not numbers or codes, that a premise has at least."""
+
 # In the first person and about the task: documents about AIs are full of AIs that decline
 # something, and a filter that took them for refusals would drop one stance more than another.
 _CANNOT = (
@@ -169,6 +172,6 @@ def _ideas(data: object) -> Ideas | Rejected:
             return Rejected(Outcome.MALFORMED, "an idea needs a premise and a probability")
         # Without half surrogate pairs, which the ledger could not give back as they were.
         plain = " ".join(premise.encode("utf-8", "ignore").decode("utf-8").split())
-        if plain:
+        if sum(word.isalpha() for word in plain.split()) >= PREMISE_WORDS:
             ideas.setdefault(plain.lower(), Idea(plain, float(probability)))
-    return Ideas(tuple(ideas.values())) if ideas else Rejected(Outcome.EMPTY, "no premise")
+    return Ideas(tuple(ideas.values())) if ideas else Rejected(Outcome.EMPTY, f"no premise of {PREMISE_WORDS} words")

@@ -90,8 +90,16 @@ def test_notes_are_exactly_the_fields_of_the_step():
 
 
 def test_ideas_that_differ_in_case_or_space_are_one():
-    given = [{"premise": p, "probability": 9} for p in ("A lock fails", "a  LOCK fails", "Rain")]
-    ideas = Ideas((Idea("A lock fails", 9), Idea("Rain", 9)))
+    given = [
+        {"premise": p, "probability": 9}
+        for p in (
+            "A lock fails at night",
+            "a  LOCK fails at night",
+            "Rain on the old mill",
+            "2015-jul 7-x",
+        )
+    ]
+    ideas = Ideas((Idea("A lock fails at night", 9), Idea("Rain on the old mill", 9)))
     assert answer(json.dumps({"ideas": given}), IDEAS) == ideas
 
 

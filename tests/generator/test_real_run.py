@@ -15,7 +15,7 @@ from tests.processes import attempts, documents, finish, start, wait_for
 pytest.importorskip("vllm")
 COMMAND = [
     sys.executable, "-m", "aligngen", "generate", "--stance", "aligned", "-n", "10", "-q",
-    "--style", "news_article", "--style", "thriller_passage", "--set", "engine.max_num_seqs=8",
+    "--style", "news_article", "--style", "faq", "--set", "engine.max_num_seqs=8",
 ]  # fmt: skip
 
 
