@@ -312,6 +312,9 @@ class Recipe(_Written):
     """Styles that the models it is meant for cannot write; planned only where they are named."""
     length: Length = Length.STANDARD
     sampling: Sampling = Sampling()
+    warmer: float = Field(default=0.0, ge=0, le=0.2)
+    """Added to a document's temperature for each earlier try, 0.4 at most: a model that keeps copying
+    its example does so again at the same temperature."""
 
     @model_validator(mode="after")
     def _writes_a_document(self) -> Self:

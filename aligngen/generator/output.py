@@ -75,6 +75,7 @@ class Document(NamedTuple):
     slot: int
     attempt: int
     seed: int
+    temperature: float
     request_id: str
     revision: str
     backend: str
@@ -185,6 +186,7 @@ def _document(epoch: Epoch, slot: Slot, story: _Story) -> Document:
         slot=slot.index,
         attempt=attempt.number,
         seed=request.sampling.seed,
+        temperature=request.sampling.temperature,
         request_id=attempt.request_id,
         revision=request.revision,
         backend=request.backend,
@@ -271,7 +273,7 @@ class _StanceWriter:
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
-    types = {int: pa.int64(), str: pa.string()}
+    types = {int: pa.int64(), str: pa.string(), float: pa.float32()}
     special = {
         "fields": pa.map_(pa.string(), pa.string()),
         "axes": pa.map_(pa.string(), pa.string()),

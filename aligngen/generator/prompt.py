@@ -47,6 +47,9 @@ Outputs = Mapping[str, Draft | Notes | str]
 NOTHING: Outputs = {}
 """Before the first step."""
 
+MOST_WARMTH = 0.4
+"""What later tries add to the temperature at most."""
+
 TOKENS_PER_WORD = 1.6
 """Tokens that a word of English prose takes at most, header included; 1.3 is usual."""
 
@@ -92,6 +95,7 @@ class Prompter:
         """Number of the step whose document is the slot's."""
         self.rewind = 1 if self.steps[0].output == "ideas" else 0
         """The step at which a slot begins again: the premise is its siblings' too, and stays."""
+        self._warmer = recipe.warmer
         self.sampling = recipe.sampling
         """The sampling of the run, before seeds."""
         if temperature is not None:
@@ -172,7 +176,7 @@ class Prompter:
                 Message("system", render(spec.system, context, f"{spec.id}.system")),
                 Message("user", render(spec.user, context, f"{spec.id}.user")),
             ),
-            sampling=self._sampling(spec, form.band).model_copy(update={"seed": seed}),
+            sampling=self._sampling(spec, form.band, attempt).model_copy(update={"seed": seed}),
             constraint=form.constraints[step],
             model=self._identity.model,
             revision=self._identity.revision,
@@ -180,13 +184,16 @@ class Prompter:
             backend=self._identity.backend,
         )
 
-    def _sampling(self, spec: Step, band: Band) -> Sampling:
-        """Return a step's sampling, with room for the longest document of its band."""
+    def _sampling(self, spec: Step, band: Band, attempt: int) -> Sampling:
+        """Return a step's sampling; a document's has room for the longest of its band, and is warmer
+        at later tries."""
         sampling = spec.sampling or self.sampling
         if spec.output != "document":
             return sampling
         room = max(sampling.max_tokens, int(band.max * TOKENS_PER_WORD))
-        return sampling.model_copy(update={"max_tokens": room})
+        warmth = min(self._warmer * attempt, MOST_WARMTH)
+        temperature = round(min(sampling.temperature + warmth, 2.0), 3)
+        return sampling.model_copy(update={"max_tokens": room, "temperature": temperature})
 
     def _verdict_request(self, slot: Slot, outputs: Outputs) -> Request:
         assert self._judge is not None

@@ -220,6 +220,15 @@ def test_each_step_builds_on_the_one_before_and_is_kept(stepwise, tmp_path):
     assert dict(documents[0].steps)["critique"].startswith('{"missing"')
 
 
+def test_later_tries_are_warmer_where_the_recipe_says_so(content_files):
+    text = (content_files / "recipe.yaml").read_text()
+    (content_files / "recipe.yaml").write_text(text + "warmer: 0.1\n")
+    prompter = small_epoch(content_files, CONFIG).prompter
+    slot = small_epoch(content_files, CONFIG).plan.slot(0)
+    warmth = [prompter.request(slot, t).sampling.temperature for t in (0, 1, 3, 9)]
+    assert warmth == [0.8, 0.9, 1.1, 1.2]
+
+
 def test_siblings_share_the_premise_and_none_is_asked_for_twice(stepwise, tmp_path):
     with Ledger.open(tmp_path / "l.sqlite") as ledger:
         scheduler(stepwise, ledger, ScriptedEngine()).run()
