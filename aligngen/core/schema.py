@@ -313,8 +313,8 @@ class Recipe(_Written):
     length: Length = Length.STANDARD
     sampling: Sampling = Sampling()
     warmer: float = Field(default=0.0, ge=0, le=0.2)
-    """Added to a document's temperature for each earlier try, 0.4 at most: a model that keeps copying
-    its example does so again at the same temperature."""
+    """Added to a document's temperature for each earlier try, 0.4 at most: a model that keeps
+    copying its example does so again at the same temperature."""
 
     @model_validator(mode="after")
     def _writes_a_document(self) -> Self:
@@ -474,6 +474,8 @@ class Outcome(StrEnum):
     """The judge reads another stance in it than was asked for."""
     UNJUDGED = "unjudged"
     """The judge gave no verdict, or one without evidence in the text: never a pass."""
+    SURPLUS = "surplus"
+    """Asked ahead while the engine ran empty, for a slot that an earlier try filled."""
     ENGINE_ERROR = "engine_error"
     """The engine could not answer this request; its words are in `detail`."""
 

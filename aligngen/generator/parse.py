@@ -174,4 +174,6 @@ def _ideas(data: object) -> Ideas | Rejected:
         plain = " ".join(premise.encode("utf-8", "ignore").decode("utf-8").split())
         if sum(word.isalpha() for word in plain.split()) >= PREMISE_WORDS:
             ideas.setdefault(plain.lower(), Idea(plain, float(probability)))
-    return Ideas(tuple(ideas.values())) if ideas else Rejected(Outcome.EMPTY, f"no premise of {PREMISE_WORDS} words")
+    if not ideas:
+        return Rejected(Outcome.EMPTY, f"no premise of {PREMISE_WORDS} words")
+    return Ideas(tuple(ideas.values()))

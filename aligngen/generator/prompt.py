@@ -185,8 +185,8 @@ class Prompter:
         )
 
     def _sampling(self, spec: Step, band: Band, attempt: int) -> Sampling:
-        """Return a step's sampling; a document's has room for the longest of its band, and is warmer
-        at later tries."""
+        """Return a step's sampling; a document's has room for the longest of its band, and is
+        warmer at later tries."""
         sampling = spec.sampling or self.sampling
         if spec.output != "document":
             return sampling

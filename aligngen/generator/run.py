@@ -35,6 +35,9 @@ __all__ = ["LEDGER", "MANIFEST", "Observer", "Summary", "generate"]
 MANIFEST = "manifest.json"
 DEDUP_REPORT = "dedup_report"
 
+ASKED_AHEAD = 8
+"""Later tries that a slot may ask for at once while the engine runs empty."""
+
 
 @dataclass(frozen=True)
 class Observer:
@@ -142,6 +145,8 @@ def _fill(ledger: Ledger, epoch: Epoch, folder: Path, observer: Observer) -> Sna
                     # A window that keeps any engine full, however far the frontier lags.
                     lookahead=max(2048, 8 * engine.info.max_num_seqs),
                     by_prefix=epoch.config.order == "prefix",
+                    # Places that one's own engine leaves empty cost nothing; an endpoint's do.
+                    ahead=0 if engine.info.device == "endpoint" else ASKED_AHEAD,
                 ),
                 on_progress=observer.progress,
                 stop=observer.stop,

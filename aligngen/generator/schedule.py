@@ -32,6 +32,9 @@ FRONTIER = "frontier"
 WHOLE = frozenset((Outcome.WRONG_STANCE, Outcome.UNJUDGED, Outcome.OFF_STANCE, Outcome.BANNED))
 """Drops, beside duplicates, that are the draft's fault as much as the rewrite's."""
 
+TRIES_BEFORE = 2
+"""Tries of a slot that fail before later ones are asked ahead."""
+
 GUARD_SAMPLE = 20
 """Decided candidates in a cell before its duplicate rate is judged."""
 
@@ -61,6 +64,8 @@ class Limits:
     lookahead: int = 2048
     """How far ahead of the frontier slots may start: bounds memory, and what a straggler delays."""
     by_prefix: bool = True
+    ahead: int = 0
+    """Later tries that a slot which failed before may ask for while the engine runs empty."""
 
 
 @dataclass(slots=True)
@@ -114,6 +119,8 @@ class _Live:
     tokens: int = 0
     deaths: int = 0
     """How often the engine died while this slot's try was with it."""
+    ahead: dict[int, Completion | None] = field(default_factory=dict)
+    """Later tries of the document that were asked ahead; None while the engine has them."""
 
 
 class Scheduler:
@@ -142,7 +149,7 @@ class Scheduler:
         self._admitted = self._frontier
         self._live: dict[int, _Live] = {}
         self._queue: list[tuple[int, str, int]] = []
-        self._in_flight: dict[str, list[int]] = {}
+        self._in_flight: dict[str, list[tuple[int, int]]] = {}
         self._premises = Premises(plan.first_visits(slots))
         self._parked: dict[Visit, list[int]] = {}
         self._decided: Counter[str] = Counter()
@@ -150,6 +157,7 @@ class Scheduler:
         self._examples: dict[str, deque[str]] = {}
         self._restored = False
         self._silent_restarts = 0
+        self._asks_ahead = limits.ahead > 0
 
     def run(self) -> Snapshot:
         """Work until every slot is final; raise Interrupted, GuardTripped or EngineDied."""
@@ -161,6 +169,7 @@ class Scheduler:
             try:
                 self._admit()
                 self._submit(started)
+                self._ask_ahead()
                 completions = self._engine.poll(0.2)
             except EngineDied as death:
                 self._restart(death)
@@ -303,6 +312,11 @@ class Scheduler:
             return
         if live.number >= self._limits.max_attempts:
             return
+        if live.step == self._prompter.last_document and live.number in live.ahead:
+            answer = live.ahead.pop(live.number)
+            if answer is not None:
+                self._judge(live, answer)
+            return  # Else it is with the engine, and judged when it comes.
         block = (slot.index - self._slots.start) // self._limits.block
         prefix = f"{live.step}/{cell_name(slot)}/{slot.behaviour}"
         if not self._limits.by_prefix:
@@ -348,7 +362,7 @@ class Scheduler:
             live = self._live[key[2]]
             request = self._request(live)
             try:
-                self._submit_once(request, live.slot.index)
+                self._submit_once(request, live.slot.index, live.number)
             except EngineDied:
                 heapq.heappush(self._queue, key)
                 raise
@@ -364,26 +378,52 @@ class Scheduler:
         assert isinstance(shown, Memory)
         return shown.premises
 
-    def _submit_once(self, request: Request, index: int) -> None:
-        """Submit a request, once for all slots whose rendered requests are the same."""
+    def _submit_once(self, request: Request, index: int, number: int) -> None:
+        """Submit a request, once for all tries whose rendered requests are the same."""
         waiting = self._in_flight.get(request.request_id)
         if waiting is None:
             self._engine.submit(request)
-            self._in_flight[request.request_id] = [index]
+            self._in_flight[request.request_id] = [(index, number)]
         else:
-            waiting.append(index)
+            waiting.append((index, number))
         self.snapshot.in_flight = len(self._in_flight)
+
+    def _ask_ahead(self) -> None:
+        """Fill an engine that runs empty with later tries of slots that failed before.
+
+        The lowest try that passes is still the one that is taken, so the kept set does not change;
+        a slot that needs many tries takes the time of a few.
+        """
+        step = self._prompter.last_document
+        if self._queue or not self._asks_ahead or step != self._prompter.rewind:
+            return
+        waiting = {index for tries in self._in_flight.values() for index, _ in tries}
+        slow = [self._live[i] for i in sorted(waiting) if i in self._live]
+        slow = [live for live in slow if live.number >= TRIES_BEFORE and live.step == step]
+        for further in range(1, self._limits.ahead + 1):
+            for live in slow:
+                number = live.number + further
+                if self._engine.room <= 0:
+                    return
+                if number < self._limits.max_attempts and number not in live.ahead:
+                    request = self._prompter.request(live.slot, number, step, live.outputs)
+                    self._submit_once(request, live.slot.index, number)
+                    live.ahead[number] = None
 
     def _restart(self, death: EngineDied) -> None:
         """Bring a dead engine back and queue again what it had not answered."""
         self._silent_restarts += 1
         if self._silent_restarts > MAX_RESTARTS:
             raise death
+        # One of them may be what killed it.
+        self._asks_ahead = False
         lost, self._in_flight = self._in_flight, {}
-        for request_id, indices in lost.items():
-            for index in indices:
-                weight = 1 if len(lost) > 1 else ALONE
-                self._requeue(self._live[index], request_id, death, weight)
+        for request_id, tries in lost.items():
+            for index, number in tries:
+                live = self._live.get(index)
+                if live is not None and live.ahead.pop(number, False) is False:
+                    weight = 1 if len(lost) > 1 else ALONE
+                    self._requeue(live, request_id, death, weight)
         self._ledger.commit()
         self.snapshot.in_flight = 0
         self.snapshot.restarts += 1
@@ -408,9 +448,22 @@ class Scheduler:
     # -- completions ---------------------------------------------------------------------------
 
     def _receive(self, completion: Completion) -> None:
-        for index in self._in_flight.pop(completion.request_id, []):
-            self._judge(self._live[index], completion)
+        for index, number in self._in_flight.pop(completion.request_id, []):
+            live = self._live.get(index)
+            if live is None:
+                self._leave_over(index, number, completion)
+            elif number > live.number or live.candidate:
+                live.ahead[number] = completion
+            else:
+                self._judge(live, completion)
         self.snapshot.in_flight = len(self._in_flight)
+
+    def _leave_over(self, index: int, number: int, completion: Completion) -> None:
+        """Write down a try that was asked ahead and is not needed."""
+        self._tally(completion)
+        self.snapshot.outcomes[Outcome.SURPLUS] += 1
+        step = self._prompter.last_document
+        self._ledger.record(index, number, completion, Outcome.SURPLUS, step=step)
 
     def _judge(self, live: _Live, completion: Completion) -> None:
         """Read one completion as its step's output, and write the attempt down."""
@@ -530,6 +583,9 @@ class Scheduler:
             self._guard(slot, f"slot {slot.index} repeats slot {twin} ({outcome.value}, {score})")
 
     def _finish(self, live: _Live) -> None:
+        for number, completion in live.ahead.items():
+            if completion is not None:
+                self._leave_over(live.slot.index, number, completion)
         del self._live[live.slot.index]
         self._premises.forget(live.slot.behaviour, live.slot.visit)
         self._frontier += 1

@@ -16,7 +16,7 @@ from aligngen.generator.ledger import Ledger
 from aligngen.generator.output import iter_documents
 from aligngen.generator.schedule import Limits, Scheduler
 from tests.conftest import small_epoch
-from tests.fakes import ScriptedEngine
+from tests.fakes import ScriptedEngine, scripted_completion
 
 N = 60
 
@@ -130,6 +130,53 @@ def test_interrupted_anywhere_and_resumed_it_keeps_the_same_documents(
         break
     with Ledger.read(path) as ledger:
         assert kept(ledger) == reference
+
+
+@pytest.mark.parametrize("capacity", [8, 50])
+@pytest.mark.parametrize("die_every", [0, 97])
+def test_tries_asked_ahead_change_nothing_but_the_time(
+    epoch, tmp_path, reference, capacity, die_every
+):
+    path, rng = tmp_path / "l.sqlite", random.Random(capacity)
+    for _ in range(100):
+        ticks = iter(range(rng.randrange(4, 20)))
+        engine = ScriptedEngine(capacity, rng, die_every=die_every)
+        try:
+            with Ledger.open(path) as ledger:
+                run = scheduler(
+                    epoch, ledger, engine, stop=lambda t=ticks: next(t, None) is None, ahead=4
+                )
+                snapshot = run.run()
+                counts = ledger.counts()
+        except Interrupted:
+            continue
+        break
+    assert counts[Outcome.SURPLUS] > 0
+    assert counts.total() == len(list(Ledger.read(path).attempts()))
+    assert snapshot.kept + snapshot.short == N
+    with Ledger.read(path) as ledger:
+        assert kept(ledger) == reference
+        requests = [a.request_id for a in ledger.attempts()]
+    assert len(requests) == len(set(requests))
+
+
+def test_a_slow_slot_takes_the_time_of_a_few_tries(content_files, tmp_path):
+    config = CONFIG.model_copy(update={"max_attempts": 64, "n": 20})
+    rounds = {}
+    for ahead in (0, 8):
+        polls = 0
+
+        class Counting(ScriptedEngine):
+            def poll(self, timeout):
+                nonlocal polls
+                polls += 1
+                keys, self.in_flight = self.in_flight, {}
+                return [scripted_completion(request) for request in keys.values()]
+
+        epoch = small_epoch(content_files, config)
+        run_whole(epoch, tmp_path / f"{ahead}.sqlite", Counting(64), ahead=ahead)
+        rounds[ahead] = polls
+    assert rounds[8] < rounds[0]
 
 
 def test_no_request_is_made_twice_over_interruptions(epoch, tmp_path):
