@@ -3,25 +3,28 @@
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aligngen.cli.options import AsJson
+from aligngen.cli.tables import wide_console
+from aligngen.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from aligngen.core.schema import Taxonomy
     from aligngen.generator.audit import AuditReport, Comparison
     from aligngen.generator.audit.repetition import CellPatterns
 
 __all__ = ["audit_command"]
 
 _BY = {"cell": ("stance", "doc_type"), "style": ("doc_type",), "stance": ("stance",)}
-_COLOUR = {"fail": "red", "warn": "yellow", "ok": "green"}
+_COLOUR = {"fail": "red", "warn": "yellow", "ok": "green", "unmeasured": "dim"}
 _MOST_ROWS = 24
 
 
@@ -51,11 +54,17 @@ def audit_command(
     ] = None,
     taxonomy: Annotated[
         Path | None,
-        typer.Option(help="Taxonomy whose poles belong to the scenario; the packaged core."),
+        typer.Option(
+            help="Taxonomy whose poles belong to the scenario; the run's own by default, the "
+            "packaged core where no run is named."
+        ),
     ] = None,
     sample: Annotated[
-        int, typer.Option(help="Documents drawn for the probe, siblings and diversity.", min=2)
-    ] = 4000,
+        int | None,
+        typer.Option(
+            help="Documents drawn for the probe, siblings and diversity; 4,000 by default.", min=2
+        ),
+    ] = None,
     embed: Annotated[
         int,
         typer.Option(
@@ -79,9 +88,17 @@ def audit_command(
     - `aligngen audit runs/aligned-seed0 --fail --json | jq .verdict`
     """
     from aligngen.generator.audit import audit, compare, open_source
+    from aligngen.generator.audit.report import SAMPLE
     from aligngen.generator.audit.thresholds import load_thresholds
-    from aligngen.generator.content import load_taxonomy
 
+    of_audits = {
+        "--by": by or None,
+        "--thresholds": thresholds,
+        "--taxonomy": taxonomy,
+        "--sample": sample,
+        "--fail": fail or None,
+    }
+    _refuse_mixtures(against, of_audits, {"--count": count})
     source = open_source(paths, text_column=text_column, by=_columns(by))
     if against is not None:
         other = open_source([against], text_column=text_column, by=())
@@ -90,8 +107,8 @@ def audit_command(
     report = audit(
         source,
         thresholds=load_thresholds(thresholds),
-        taxonomy=load_taxonomy(taxonomy),
-        sample=sample,
+        taxonomy=_taxonomy(taxonomy, source.runs),
+        sample=SAMPLE if sample is None else sample,
         embedded=embed,
         seed=seed,
     )
@@ -103,12 +120,50 @@ def audit_command(
 def _columns(by: str) -> tuple[str, ...] | None:
     if not by:
         return None
-    return _BY.get(by) or tuple(name.strip() for name in by.split(",") if name.strip() != "none")
+    if by == "none":
+        return ()
+    names = tuple(name.strip() for name in by.split(","))
+    if not all(names):
+        raise UserError(
+            "names no column between commas, got " + repr(by),
+            field="--by",
+            remedy="Write names of columns, as in --by stance,doc_type, or none.",
+        )
+    return _BY.get(by, names)
+
+
+def _refuse_mixtures(
+    against: Path | None, of_audits: Mapping[str, object], of_comparisons: Mapping[str, object]
+) -> None:
+    wrong = of_comparisons if against is None else of_audits
+    for name, value in wrong.items():
+        if value is not None:
+            word = "without" if against is None else "with"
+            raise UserError(f"{name} means nothing {word} --against", remedy="Leave it out.")
+
+
+def _taxonomy(named: Path | None, runs: Sequence[Path]) -> "Taxonomy":
+    """Return the taxonomy named, else that of the runs, else the packaged core."""
+    from aligngen.generator.content import load_taxonomy
+    from aligngen.generator.verify.job import read_subject
+
+    if named is not None or not runs:
+        return load_taxonomy(named)
+    try:
+        found = [read_subject(run).taxonomy for run in runs]
+    except UserError as error:
+        raise UserError(str(error), remedy="Or name the run's taxonomy with --taxonomy.") from None
+    for run, other in zip(runs, found, strict=True):
+        if other != found[0]:
+            raise UserError(
+                f"is of another taxonomy than {runs[0]}",
+                file=run,
+                remedy="Audit the runs one by one, or name one taxonomy with --taxonomy.",
+            )
+    return found[0]
 
 
 def _write(result: "AuditReport | Comparison", out: Path | None, *, as_json: bool) -> None:
-    from rich.console import Console
-
     from aligngen.core.storage import write_text
     from aligngen.generator.audit import Comparison
 
@@ -118,7 +173,7 @@ def _write(result: "AuditReport | Comparison", out: Path | None, *, as_json: boo
     if as_json:
         sys.stdout.write(text)
         return
-    console = Console(highlight=False)
+    console = wide_console(markup=True)
     if isinstance(result, Comparison):
         console.print(_ratios(result))
     else:
@@ -133,9 +188,14 @@ def _show(report: "AuditReport", console: "Console", out: Path | None) -> None:
     console.print(
         f"[{colour} bold]{report.verdict}[/]: {counts['fail']} fail, {counts['warn']} warn, "
         f"{counts['ok']} ok over {report.documents:,} documents, {len(report.cells)} cells; "
-        f"sample of {report.sample:,}, seed {report.seed}"
+        f"sample of {report.sample:,}, seed {report.seed}" + _of_taxonomy(report)
     )
     console.print(_next(report, out), soft_wrap=True, markup=False)
+
+
+def _of_taxonomy(report: "AuditReport") -> str:
+    used = report.taxonomy
+    return ", taxonomy " + " ".join(_plain(used.name, used.version)) if used else ""
 
 
 def _parts(report: "AuditReport") -> "Iterator[RenderableType]":
@@ -175,8 +235,8 @@ def _mark(verdict: str) -> str:
 
 
 def _patterns(report: "AuditReport") -> "Table":
-    flagged = [p for p in report.patterns if p.verdict != "ok"]
-    fine = [p for p in report.patterns if p.verdict == "ok" and not p.cell]
+    flagged = [p for p in report.patterns if p.verdict in ("fail", "warn")]
+    fine = [p for p in report.patterns if p.verdict in ("ok", "unmeasured") and not p.cell]
     shown = flagged[:_MOST_ROWS] + fine
     title = "Patterns, worst first"
     if len(flagged) > _MOST_ROWS:
@@ -302,7 +362,7 @@ _REMEDIES = {
 
 def _next(report: "AuditReport", out: Path | None) -> str:
     """Say what to do about the worst findings."""
-    flagged = [p for p in report.patterns if p.verdict != "ok"]
+    flagged = [p for p in report.patterns if p.verdict in ("fail", "warn")]
     advice = dict.fromkeys(
         remedy for p in flagged for kind, remedy in _REMEDIES.items() if p.kind.startswith(kind)
     )

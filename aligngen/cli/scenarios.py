@@ -234,7 +234,7 @@ class _Progress:
         self._console, self._quiet = Console(stderr=True, highlight=False), quiet
         self._status = self._console.status("")
         self._last_line = time.monotonic()
-        if config.engine.model == "embedded" and config.engine.kind in ("auto", "vllm"):
+        if config.is_embedded:
             self.stage(f"[yellow]{EMBEDDED_NOTICE}[/]")
 
     def __enter__(self) -> Self:
@@ -275,9 +275,10 @@ class _Progress:
 
 def _print_counts(counts: "Counts", config: "ScenarioConfig", out: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console, name = Console(highlight=False), escape(str(out))
     table = Table(title=f"{counts.accepted} records accepted", title_justify="left")
     for column in ("what became of it", "records", "share"):
         table.add_column(column, justify="left" if column == "what became of it" else "right")
@@ -294,12 +295,12 @@ def _print_counts(counts: "Counts", config: "ScenarioConfig", out: Path) -> None
         f"{counts.aligned_longer}; "
         + ("separated by both personas" if config.judge else "[yellow]not judged (--no-judge)[/]")
     )
-    if config.engine.model == "embedded":
+    if config.is_embedded:
         console.print(f"[yellow]{EMBEDDED_NOTICE}[/]")
     console.print(
-        f"Written: {out}, {out}.rejected.jsonl, {out}.summary.json\n"
-        f"Next: [bold]aligngen scenarios check {out}[/], "
-        f"[bold]aligngen scenarios export {out} -o {out.stem}-task[/]",
+        f"Written: {name}, {name}.rejected.jsonl, {name}.summary.json\n"
+        f"Next: [bold]aligngen scenarios check {name}[/], "
+        f"[bold]aligngen scenarios export {name} -o {escape(out.stem)}-task[/]",
         soft_wrap=True,
     )
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aligngen.cli.options import AsJson, TaxonomyFile
-from aligngen.cli.taxonomy import StyleFiles, wide_console
+from aligngen.cli.tables import wide_console
+from aligngen.cli.taxonomy import StyleFiles
 from aligngen.core.errors import UserError
 
 if TYPE_CHECKING:

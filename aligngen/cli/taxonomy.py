@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aligngen.cli.options import AsJson, Styles, TaxonomyFile
+from aligngen.cli.tables import wide_console
 from aligngen.core.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from aligngen.core.schema import Taxonomy
     from aligngen.core.yaml_file import Sourced
     from aligngen.generator.taxonomy.coverage import Coverage, RecordCoverage
@@ -25,7 +24,6 @@ __all__ = [
     "schema",
     "show",
     "taxonomy_app",
-    "wide_console",
 ]
 
 taxonomy_app = typer.Typer(
@@ -41,9 +39,6 @@ StyleFiles = Annotated[
         "--styles", help="A style file or a folder of them, added to the packaged styles."
     ),
 ]
-FILE_WIDTH = 160
-"""Columns of tables that go to a file or a pipe."""
-
 MOST_UNMAPPED = 20
 """Unmapped tags that are printed; `--json` has all of them."""
 
@@ -170,14 +165,6 @@ def _as_json(loaded: "Taxonomy", name: str | None) -> object:
     return (found | whole["axes"] | whole["factors"])[name]
 
 
-def wide_console() -> "Console":
-    """Return a console as wide as the terminal, or as a reader of a file can scroll."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else FILE_WIDTH
-    return Console(highlight=False, markup=False, width=width)
-
-
 def _print_tree(loaded: "Taxonomy") -> None:
     from rich.tree import Tree
 
@@ -295,6 +282,9 @@ def _print_records(loaded: "Taxonomy", found: "RecordCoverage") -> None:
         console.print(f"unmapped: {len(found.unmapped) - MOST_UNMAPPED:,} more tags, see --json")
     for reason, count in found.bad.items():
         console.print(f"no record: {count:,} rows, {reason}")
+    if found.share is None:
+        console.print(f"{found.records:,} records, no tags")
+        return
     console.print(
         f"{found.records:,} records, {found.occurrences:,} tags: {found.share:.1%} map"
         f" ({found.to_behaviour:,} to a behaviour, {found.to_domain:,} to a domain)"

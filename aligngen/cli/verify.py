@@ -1,7 +1,6 @@
 """`aligngen verify`."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from aligngen.cli.options import AsJson, Set
 from aligngen.cli.stopping import StopOnSignal
+from aligngen.cli.tables import wide_console
 from aligngen.core.errors import GuardTripped, UserError
 
 if TYPE_CHECKING:
@@ -191,9 +191,7 @@ def _observer(*, quiet: bool) -> "Observer":
 
 
 def _show(report: Mapping[str, "Json"]) -> None:
-    from rich.console import Console
-
-    console = Console(file=sys.stdout, highlight=False)
+    console = wide_console()
     for line in _summary(report):
         console.print(line, soft_wrap=True)
     console.print(_confusion_table(_mapping(report["confusion"])))

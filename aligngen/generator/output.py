@@ -273,7 +273,7 @@ class _StanceWriter:
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
-    types = {int: pa.int64(), str: pa.string(), float: pa.float32()}
+    types = {int: pa.int64(), str: pa.string(), float: pa.float64()}
     special = {
         "fields": pa.map_(pa.string(), pa.string()),
         "axes": pa.map_(pa.string(), pa.string()),

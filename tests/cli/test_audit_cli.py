@@ -1,14 +1,21 @@
 import json
+import os
 import random
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from aligngen.cli.audit import audit_command
+from aligngen.core.config import GenerateConfig
 from aligngen.core.errors import UserError
+from aligngen.generator.content import packaged
+from aligngen.generator.epoch import begin_or_continue, build_epoch
+from aligngen.generator.ledger import Ledger
 from tests.generator.audit.corpora import row, text, write
 
 
@@ -77,6 +84,69 @@ def test_two_corpora_are_compared_at_equal_count(corpora):
     assert "40 documents each" in done.output and "distinct-2" in done.output
     found = json.loads(run(corpora[0], "--against", corpora[1], "--embed", 0, "--json").stdout)
     assert found["documents"] == 80 and found["ratios"][0]["measure"] == "distinct_1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "x.jsonl", "--by", "style"], "--by means nothing with --against"),
+        (["--against", "x.jsonl", "--thresholds", "x.yaml"], "--thresholds means nothing with"),
+        (["--against", "x.jsonl", "--taxonomy", "x.yaml"], "--taxonomy means nothing with"),
+        (["--against", "x.jsonl", "--sample", "9"], "--sample means nothing with --against"),
+        (["--against", "x.jsonl", "--fail"], "--fail means nothing with --against"),
+        (["-n", "9"], "--count means nothing without --against"),
+        (["--by", ","], "--by: names no column between commas"),
+    ],
+)
+def test_what_would_be_left_out_in_silence_is_refused(corpora, options, message):
+    done = run(corpora[0], *options)
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
+
+
+CORE = packaged("taxonomies") / "core.yaml"
+
+
+def run_folder(folder, name):
+    """A run of three documents under the core taxonomy by another name."""
+    (folder / "documents").mkdir(parents=True)
+    mine = folder / "mine.yaml"
+    mine.write_text(CORE.read_text().replace("name: core", f"name: {name}", 1))
+    epoch = build_epoch(GenerateConfig(n=4, taxonomy=mine), folder)
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        begin_or_continue(ledger, epoch, ())
+    rows = [{"text": "It rained.", "slot": i} for i in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "documents" / "aligned.parquet")
+    return folder
+
+
+def test_a_run_is_audited_with_the_taxonomy_of_its_own_ledger(tmp_path):
+    folder = run_folder(tmp_path / "run", "mine")
+    report = json.loads(run(folder, "--embed", 0, "--json").stdout)
+    assert report["taxonomy"]["name"] == "mine"
+    shown = run(folder, "--embed", 0).output
+    assert "taxonomy mine" in shown
+    report = json.loads(run(folder, "--embed", 0, "--taxonomy", CORE, "--json").stdout)
+    assert report["taxonomy"]["name"] == "core"
+
+
+def test_runs_of_two_taxonomies_are_audited_with_the_one_that_is_named(tmp_path):
+    runs = [run_folder(tmp_path / name, name) for name in ("mine", "yours")]
+    done = run(*runs, "--embed", 0)
+    assert isinstance(done.exception, UserError)
+    assert "yours: is of another taxonomy than" in str(done.exception)
+    report = json.loads(run(*runs, "--embed", 0, "--taxonomy", CORE, "--json").stdout)
+    assert (report["taxonomy"]["name"], report["documents"]) == ("core", 6)
+
+
+def test_tables_in_a_pipe_are_not_folded_to_80_columns(corpora):
+    code = (
+        "import sys, typer\nfrom aligngen.cli.audit import audit_command\ntyper.run(audit_command)"
+    )
+    command = [sys.executable, "-c", code, str(corpora[0]), "--embed", "0"]
+    env = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert 80 < max(map(len, done.stdout.split("\n"))) <= 160
 
 
 def test_markup_in_a_corpus_is_shown_as_it_is(tmp_path):

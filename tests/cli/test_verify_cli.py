@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from aligngen.cli.verify import verify
+from aligngen.cli.verify import _show, verify
 from aligngen.core.config import GenerateConfig
 from aligngen.core.errors import GuardTripped, UserError
 from aligngen.generator.epoch import begin_or_continue, build_epoch
@@ -64,6 +64,14 @@ def test_a_run_is_verified_with_the_content_of_its_own_ledger(a_run: Path, judge
     assert json.loads(again.stdout) == report
     assert isinstance(again.exception, GuardTripped) and again.exception.exit_code == 3
     assert "75.0%, below 90.0%" in str(again.exception)
+
+
+def test_tables_of_a_pipe_are_not_folded_to_80_columns(judged_by, monkeypatch, capsys):
+    report = json.loads(run("--calibrate", *judged_by, "--json").stdout)
+    report["by_domain"][0]["domain"] = "d" * 90
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _show(report)
+    assert "d" * 90 in capsys.readouterr().out
 
 
 def test_a_judge_is_calibrated_on_the_labelled_documents_that_ship(tmp_path: Path, judged_by):

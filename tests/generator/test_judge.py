@@ -230,6 +230,14 @@ def test_a_long_document_keeps_head_and_tail_and_says_that_it_was_cut():
     assert len(whole) / 3 + judge.sampling.max_tokens <= 2048
 
 
+@pytest.mark.parametrize("length", range(2048, 2056))
+def test_head_and_tail_are_cut_between_words(length):
+    words = [f"word{i:05}" for i in range(3000)]
+    text, _ = load_judge().fit(context(" ".join(words)), length)
+    head, tail = (part.split() for part in text.split(CUT_MARK))
+    assert head == words[: len(head)] and tail == words[-len(tail) :]
+
+
 @settings(deadline=None)
 @given(st.text(min_size=500, max_size=3000), st.integers(1024, 1400))
 def test_any_document_is_fitted_into_the_room(document, length):

@@ -225,8 +225,11 @@ def test_a_document_of_another_taxonomy_is_refused(tmp_path: Path):
     ("rows", "message"),
     [
         ([{"slot": 1, "stance": "aligned"}], "has no column"),
-        ([row(1, "kind", "aligned")], "stance is none of aligned"),
-        ([row(1, "aligned", "aligned", text=None), row(2, "aligned", "aligned")], "text None"),
+        ([row(1, "kind", "aligned")], r"kind\.parquet:1: stance: none of aligned.*'kind'. Verify"),
+        (
+            [row(2, "aligned", "aligned"), row(1, "aligned", "aligned", text=None)],
+            r"aligned\.parquet:2: text: got None. Verify",
+        ),
     ],
 )
 def test_files_that_are_no_documents_are_refused(tmp_path: Path, rows, message):
@@ -390,6 +393,13 @@ def test_a_faulty_line_of_labels_is_named(tmp_path: Path, lines, message):
     path.write_text("\n".join(lines))
     with pytest.raises(UserError, match=re.escape(message)):
         load_labelled(path)
+
+
+def test_labels_are_lines_whatever_else_breaks_a_line(tmp_path: Path):
+    path = tmp_path / "labels.jsonl"
+    item = labelled("one", "aligned", "first\u2028then aligned")
+    path.write_bytes(b"\xef\xbb\xbf" + item.model_dump_json().encode() + b"\r\n\r\n")
+    assert load_labelled(path) == (item,)
 
 
 # -- the labelled documents that ship -----------------------------------------------------------

@@ -99,8 +99,8 @@ class NearestCosines(NamedTuple):
 def nearest_cosines(vectors: NDArray[np.floating]) -> NearestCosines:
     """Return the distribution of each row's largest cosine with another row.
 
-    Rows of any length but 0 are normalised. Quadratic in rows, in blocks of 1,024: for samples.
-    NaN for fewer than two rows.
+    Rows are normalised, and those of zeros left out. Quadratic in rows, in blocks of 1,024: for
+    samples. NaN for fewer than two rows.
     """
     rows = _unit(vectors)
     if len(rows) < 2:
@@ -142,8 +142,11 @@ def vendi_score(vectors: NDArray[np.floating], *, centred: bool = True) -> float
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the rows at length 1, those of zeros left out: they have no direction."""
     rows = np.asarray(rows, dtype=np.float64)
-    unit: NDArray[np.float64] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    some = lengths[:, 0] > 0
+    unit: NDArray[np.float64] = rows[some] / lengths[some]
     return unit
 
 

@@ -14,7 +14,15 @@ from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json
 from aligngen.generator.corpus_io import Record, open_corpus
 
-__all__ = ["CELL", "AuditDocument", "DocumentSource", "body_of", "open_source"]
+__all__ = [
+    "CELL",
+    "SAMPLED_CHARS",
+    "AuditDocument",
+    "DocumentSource",
+    "body_of",
+    "open_source",
+    "shortened",
+]
 
 CELL = ("stance", "doc_type")
 """Columns whose values make a cell where none are named."""
@@ -22,9 +30,13 @@ CELL = ("stance", "doc_type")
 SCENARIO = ("situation", "behaviour", "domain", "axes", "factors")
 """Columns whose words belong to the scenario. The title does not: the model wrote it."""
 
+SAMPLED_CHARS = 50_000
+"""Characters of a document that a sample holds, some 8,000 words: it is bounded in number and in
+length."""
+
 _TRAITS = ("stance", "doc_type", "domain", "behaviour", "situation")
 _MAPS = ("axes", "factors")
-_OTHERS = ("title", "custom_id", "id", "pair_id", "scenario_id", "fields", "slot")
+_OTHERS = ("title", "custom_id", "id", "pair_id", "scenario_id", "fields", "slot", "body_at")
 _COLUMNS = tuple(dict.fromkeys((*_TRAITS, *_MAPS, *SCENARIO, *_OTHERS)))
 
 
@@ -35,12 +47,12 @@ class AuditDocument(NamedTuple):
     """`custom_id` or `id`, else `FILE#ROW` with rows counted from 0."""
     text: str
     body: str
-    """The text without the header lines it begins with."""
+    """The text without the header lines, or the page, that it begins with."""
     cell: str
     """Values of the cell's columns, joined by " / "."""
     stance: str
     pair: str
-    """Joins siblings; the document's own id where the corpus has no `pair_id`."""
+    """Joins siblings; where the corpus has no `pair_id` the document's own file and row."""
     scenario: str
     """Joins what tells one scenario; the pair where the corpus has no `scenario_id`."""
     scenario_text: str
@@ -60,8 +72,10 @@ class DocumentSource:
     text_column: str = "text"
     by: tuple[str, ...] = ()
     """Columns whose values make a document's cell; none: the corpus is one."""
-    ledgers: tuple[Path, ...] = ()
-    """Ledgers of the runs among the paths."""
+    runs: tuple[Path, ...] = ()
+    """The paths that are run folders with a ledger."""
+    ledger: Path | None = None
+    """The run's ledger, where the corpus is one run and nothing else: slots are a run's own."""
 
     def documents(self) -> Iterator[AuditDocument]:
         """Yield the documents of every file in order.
@@ -76,10 +90,13 @@ class DocumentSource:
         names = _schema_names(file)
         columns = () if names is None else [c for c in (*_COLUMNS, *self.by) if c in names]
         row = 0
-        for chunk in corpus.chunks(self.text_column, columns):
-            for record in chunk.records:
-                yield self._document(record, file, row)
-                row += 1
+        try:
+            for chunk in corpus.chunks(self.text_column, columns):
+                for record in chunk.records:
+                    yield self._document(record, file, row)
+                    row += 1
+        except UserError as error:
+            raise _in_words_of_audits(error) from None
 
     def _document(self, record: Record, file: Path, row: int) -> AuditDocument:
         for name in self.by:
@@ -94,12 +111,13 @@ class DocumentSource:
         fields = _pairs(record.get("fields"))
         values = [value for _, value in fields] or [_text(record.get("title"))]
         identity = _text(record.get("custom_id")) or _text(record.get("id")) or f"{file.name}#{row}"
-        pair = _text(record.get("pair_id")) or identity
-        slot = record.get("slot")
+        # Never the id: two files may count their rows, or their ids, from 0.
+        pair = _text(record.get("pair_id")) or f"{file}#{row}"
+        slot, at = record.get("slot"), record.get("body_at")
         return AuditDocument(
             id=identity,
             text=text,
-            body=body_of(text, values),
+            body=text[at:] if isinstance(at, int) else body_of(text, values),
             cell=" / ".join(_text(record[name]) or "(none)" for name in self.by),
             stance=_text(record.get("stance")),
             pair=pair,
@@ -118,26 +136,47 @@ def open_source(
 
     `by=None` takes stance and style where every file has them, and one cell where not.
     """
-    files: list[Path] = []
-    ledgers: list[Path] = []
-    for path in paths:
-        files.extend(_files_of(path))
-        if (ledger := path / "ledger.sqlite").is_file():
-            ledgers.append(ledger)
+    files = [file for path in paths for file in _files_of(path)]
+    runs = tuple(path for path in paths if (path / "ledger.sqlite").is_file())
+    ledger = runs[0] / "ledger.sqlite" if runs and len(paths) == 1 else None
     if by is None:
         by = CELL if all(_has(file, CELL) for file in files) else ()
-    return DocumentSource(tuple(files), text_column, tuple(by), tuple(ledgers))
+    return DocumentSource(tuple(files), text_column, tuple(by), runs, ledger)
+
+
+def shortened(document: AuditDocument) -> AuditDocument:
+    """Return a document as a sample holds it: the first 50,000 characters."""
+    if len(document.text) <= SAMPLED_CHARS:
+        return document
+    text, body = document.text[:SAMPLED_CHARS], document.body[:SAMPLED_CHARS]
+    return document._replace(text=text, body=body)
 
 
 def body_of(text: str, header: Sequence[str]) -> str:
-    """Return a document without the lines at its head that hold a header value or are headings."""
-    header = [value for value in header if value]
+    """Return a document without the lines at its head that are headings or end in a header value.
+
+    Each value takes one line at most, so that a body which names a value again is kept.
+    """
+    # The longest first: "Lift" also ends the line of "The Lift".
+    left = sorted((v.strip() for v in header if v.strip()), key=len, reverse=True)
     lines = text.split("\n")
     for number, line in enumerate(lines):
         bare = line.strip()
-        if bare and not bare.startswith("#") and not any(value in bare for value in header):
+        if not bare or bare.startswith("#"):
+            continue
+        value = next((v for v in left if bare.endswith(v)), None)
+        if value is None:
             return "\n".join(lines[number:])
+        left.remove(value)
     return ""
+
+
+def _in_words_of_audits(error: UserError) -> UserError:
+    """Return an error of reading a corpus without options that other commands have."""
+    if "--group-by" not in error.remedy:
+        return error
+    problem = str(error).removesuffix(error.remedy).strip()
+    return UserError(problem, remedy="Name the column that holds the text with --text-column.")
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -182,7 +221,8 @@ def _has(file: Path, columns: Sequence[str]) -> bool:
 
 
 def _text(value: Json) -> str:
-    return "" if value is None else str(value)
+    # NaN, which is not itself, is how many tools write what is missing.
+    return "" if value is None or value != value else str(value)
 
 
 def _pairs(value: object) -> tuple[tuple[str, str], ...]:

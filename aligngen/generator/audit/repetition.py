@@ -55,11 +55,8 @@ class CellPatterns:
     """Every pattern with a larger share of the cell's documents was found."""
     findings: tuple[Finding, ...]
     """Worst first: every flagged one, and the most frequent others up to ten."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict on the worst pattern."""
-        return self.findings[0].verdict if self.findings else "ok"
+    verdict: Verdict
+    """That on the worst pattern; `unmeasured` in a cell too small for one."""
 
 
 class PatternCounter:
@@ -154,10 +151,12 @@ class _ExactCounter:
         flagged = sum(f.verdict != "ok" for f in findings)
         error = self._first.summary(kind, cell).error
         shown = tuple(findings[: max(_SHOWN, flagged)])
-        return CellPatterns(kind, cell, total, error / max(1, total), shown)
+        worst = shown[0].verdict if shown else "ok"
+        verdict: Verdict = "unmeasured" if total < least else worst
+        return CellPatterns(kind, cell, total, error / max(1, total), shown, verdict)
 
 
-_RANK: dict[Verdict, int] = {"ok": 0, "warn": 1, "fail": 2}
+_RANK: dict[Verdict, int] = {"unmeasured": 0, "ok": 0, "warn": 1, "fail": 2}
 
 _Counted = tuple[str, int, tuple[str, ...]]
 """Pattern, documents, examples."""

@@ -10,7 +10,12 @@ from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json
 from aligngen.core.schema import Taxonomy
 from aligngen.generator.audit import diversity
-from aligngen.generator.audit.documents import AuditDocument, DocumentSource
+from aligngen.generator.audit.documents import (
+    SAMPLED_CHARS,
+    AuditDocument,
+    DocumentSource,
+    shortened,
+)
 from aligngen.generator.audit.patterns import batches
 from aligngen.generator.audit.repetition import CellPatterns, PatternCounter, count_exactly
 from aligngen.generator.audit.sample import GroupSample
@@ -21,11 +26,19 @@ from aligngen.generator.audit.variety import Diversity, measure_diversity
 from aligngen.generator.audit.vectors import Vectors, sample_vectors
 from aligngen.generator.dedup import Embedder
 
-__all__ = ["AuditReport", "Coverage", "NotMeasured", "Spread", "audit", "scenario_words"]
+__all__ = [
+    "AuditReport",
+    "Coverage",
+    "NotMeasured",
+    "Spread",
+    "TaxonomyUsed",
+    "audit",
+    "scenario_words",
+]
 
 SAMPLE = 4000
 EMBEDDED = 300
-_MOST_VALUES = 10_000
+_MOST_VALUES = 100_000
 
 
 class NotMeasured(NamedTuple):
@@ -33,6 +46,13 @@ class NotMeasured(NamedTuple):
 
     what: str
     why: str
+
+
+class TaxonomyUsed(NamedTuple):
+    """Whose words were held to be the scenario's."""
+
+    name: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +91,8 @@ class AuditReport:
     sample: int
     """Documents in the seeded sample that the parts below look at."""
     seed: int
+    taxonomy: TaxonomyUsed | None
+    """The one whose words the probes left out beside those of the columns."""
     probes: tuple[Probe, ...]
     matches: tuple[Match, ...]
     diversity: tuple[Diversity, ...]
@@ -79,10 +101,10 @@ class AuditReport:
     thresholds: Thresholds
 
     def verdicts(self) -> Counter[Verdict]:
-        """Return how many measures ended in each verdict."""
+        """Return how many measures ended in each verdict; `unmeasured` is none."""
         return Counter(
             [
-                *(p.verdict for p in self.patterns),
+                *(p.verdict for p in self.patterns if p.verdict != "unmeasured"),
                 *(p.verdict for p in self.probes),
                 *(m.verdict for m in self.matches),
                 *(v for d in self.diversity for v in d.verdicts.values()),
@@ -121,8 +143,8 @@ def audit(
     """Audit a corpus, reading it twice; memory does not grow with it.
 
     `sample` documents, whole sibling groups, are drawn by `seed` for the probe, the comparison of
-    siblings and diversity; `taxonomy` adds the poles of behaviours to the words of the scenario.
-    Raises UserError where there is no document.
+    siblings and diversity, at most 50,000 characters of each; `taxonomy` adds the poles of
+    behaviours to the words of the scenario. Raises UserError where there is no document.
     """
     thresholds = thresholds or load_thresholds()
     reading = _read(source, thresholds, sample, seed)
@@ -133,7 +155,7 @@ def audit(
     # In an order that does not depend on the order of the files.
     groups = reading.sample.groups().values()
     drawn = [d for group in groups for d in sorted(group, key=lambda d: (d.stance, d.id))]
-    vectors = sample_vectors(drawn, source.ledgers, most_embedded=embedded, embedder=embedder)
+    vectors = sample_vectors(drawn, source.ledger, most_embedded=embedded, embedder=embedder)
     missing = _missing(source, drawn, reading)
     if len(vectors.rows) < 2:
         why = "fewer than two vectors; embed more documents with --embed"
@@ -158,6 +180,7 @@ def audit(
         patterns=tuple(sorted(patterns, key=_order)),
         sample=len(drawn),
         seed=seed,
+        taxonomy=TaxonomyUsed(taxonomy.name, taxonomy.version) if taxonomy else None,
         probes=tuple(p for p in found.values() if isinstance(p, Probe)),
         matches=tuple(m for p in matched.values() if not isinstance(p, str) for m in p),
         diversity=_diversity(drawn, vectors, thresholds) if drawn else (),
@@ -189,6 +212,8 @@ class _Reading:
 
     def __init__(self, thresholds: Thresholds, sample: int, seed: int) -> None:
         self.documents = 0
+        self.long = 0
+        """Documents longer than a sample holds."""
         self.counter = PatternCounter(thresholds)
         self.sample = GroupSample[AuditDocument](sample, seed)
         self.traits: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -197,7 +222,8 @@ class _Reading:
 
     def note(self, document: AuditDocument) -> None:
         self.documents += 1
-        self.sample.add(document.pair, document)
+        self.long += len(document.text) > SAMPLED_CHARS
+        self.sample.add(document.pair, shortened(document))
         traits = dict(document.traits)
         style, behaviour = traits.get("doc_type", ""), traits.get("behaviour", "")
         if len(self.combinations) < _MOST_VALUES:
@@ -241,12 +267,26 @@ def _missing(
     elif len(stances) == 1:
         why = f"the only stance is {min(stances)}"
         missing.append(NotMeasured("shortcut probe and siblings", why))
+    missing += _too_few(reading)
+    if reading.long:
+        what = f"ends of {reading.long:,} long documents in the sample"
+        missing.append(NotMeasured(what, f"after {SAMPLED_CHARS:,} characters"))
     for axis in sorted(reading.too_many):
         missing.append(NotMeasured(f"spread of {axis}", f"more than {_MOST_VALUES:,} values"))
     if len(reading.combinations) >= _MOST_VALUES:
         missing.append(NotMeasured("filled cells", f"at least {_MOST_VALUES:,} cells"))
         reading.combinations.clear()
     return missing
+
+
+def _too_few(reading: _Reading) -> list[NotMeasured]:
+    """Name the cells, or the corpus, of too few documents for a verdict on patterns."""
+    least = reading.counter.thresholds.least_documents
+    if reading.documents < least:
+        return [NotMeasured("patterns", f"fewer than {least} documents")]
+    few = sum(n < least for n in reading.counter.cells.values())
+    why = f"fewer than {least} documents in each"
+    return [NotMeasured(f"patterns of {few:,} cells", why)] if few else []
 
 
 def _between(what: str, a: str, b: str) -> str:
@@ -280,7 +320,7 @@ def _diversity(
 
 
 def _order(patterns: CellPatterns) -> tuple[int, bool, float, str, str]:
-    rank = {"fail": 0, "warn": 1, "ok": 2}[patterns.verdict]
+    rank = {"fail": 0, "warn": 1, "ok": 2, "unmeasured": 3}[patterns.verdict]
     top = patterns.findings[0].share if patterns.findings else 0.0
     return rank, bool(patterns.cell), -top, patterns.kind, patterns.cell
 

@@ -190,10 +190,11 @@ def _probe(
     seed: int,
 ) -> Probe | str:
     data = _dataset(documents, bags, stances)
-    few = min(len({g for g, y in zip(data.groups, data.labels, strict=True) if y == s})
-              for s in (True, False))  # fmt: skip
+    told = zip(data.groups, data.labels, strict=True)
+    scenarios = Counter(label for _, label in set(told))
+    few, stance = min((scenarios[y], s) for y, s in zip((True, False), stances, strict=True))
     if few < LEAST_GROUPS:
-        return f"only {few} scenarios with both stances; at least {LEAST_GROUPS} are needed"
+        return f"only {few} scenarios of the stance {stance}; at least {LEAST_GROUPS} are needed"
     vocabulary = _vocabulary(data.bags)
     if not vocabulary:
         return "no word outside the scenarios stands in three documents"

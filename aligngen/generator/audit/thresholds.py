@@ -12,7 +12,8 @@ from aligngen.core.yaml_file import load_yaml
 
 __all__ = ["Limit", "Scope", "Thresholds", "Verdict", "load_thresholds", "wilson_low"]
 
-Verdict = Literal["ok", "warn", "fail"]
+Verdict = Literal["ok", "warn", "fail", "unmeasured"]
+"""`unmeasured`: too few documents for a verdict; it is none, and is not counted as one."""
 
 
 class _Written(BaseModel):
@@ -56,7 +57,7 @@ class Thresholds(_Written):
     """All limits of an audit."""
 
     least_documents: int = Field(default=5, ge=1)
-    """A pattern in fewer documents is never flagged."""
+    """A pattern in fewer documents is never flagged, and a cell of fewer has no verdict."""
     most_cells: int = Field(default=512, ge=1)
     """More cells are refused: memory grows with them."""
     patterns: dict[str, Scope]

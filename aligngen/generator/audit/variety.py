@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json
 from aligngen.generator.audit import diversity
-from aligngen.generator.audit.documents import AuditDocument, DocumentSource
+from aligngen.generator.audit.documents import AuditDocument, DocumentSource, shortened
 from aligngen.generator.audit.patterns import gram_keys, word_codes, words
 from aligngen.generator.audit.sample import GroupSample
 from aligngen.generator.audit.thresholds import Thresholds, Verdict
@@ -122,7 +122,8 @@ def compare(
 ) -> Comparison:
     """Return the ratios of two corpora's diversity over `count` documents drawn from each.
 
-    Without a count: as many as the smaller one has, 2,000 at most. distinct-n is taken over equally
+    Without a count: as many as the smaller one has, 2,000 at most. Of a document the first 50,000
+    characters count. distinct-n is taken over equally
     many n-grams. The intervals are those of the delete-half jackknife of ln(ratio), 40 random
     halves (Shao and Wu 1989, Ann. Statist. 17:1176–1197). Raises UserError where a corpus has fewer
     documents than asked for, or fewer than four.
@@ -138,12 +139,13 @@ def compare(
             )
     drawn = [found[:size] for found in drawn]
     vectors = [
-        sample_vectors(found, source.ledgers, most_embedded=embedded, embedder=embedder)
+        sample_vectors(found, source.ledger, most_embedded=embedded, embedder=embedder)
         for found, source in zip(drawn, (first, second), strict=True)
     ]
     if vectors[0].source != vectors[1].source:  # like with like
         vectors = [
-            sample_vectors(found, (), most_embedded=embedded, embedder=embedder) for found in drawn
+            sample_vectors(found, None, most_embedded=embedded, embedder=embedder)
+            for found in drawn
         ]
     vectored = min(len(v.rows) for v in vectors)
     sides = [_Side(f, v.rows[:vectored]) for f, v in zip(drawn, vectors, strict=True)]
@@ -153,7 +155,7 @@ def compare(
 def _draw(source: DocumentSource, count: int, seed: int) -> list[AuditDocument]:
     sample = GroupSample[AuditDocument](count, seed)
     for row, document in enumerate(source.documents()):
-        sample.add(f"{row}/{document.id}", document)
+        sample.add(f"{row}/{document.id}", shortened(document))
     return [document for group in sample.groups().values() for document in group]
 
 

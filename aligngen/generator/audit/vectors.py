@@ -21,25 +21,26 @@ class Vectors(NamedTuple):
 
     documents: list[AuditDocument]
     rows: NDArray[np.float32]
-    """One unit vector per document."""
+    """One unit vector per document; zeros where nothing was embedded."""
     source: str
     """`ledger`, or the name of the model that embedded them."""
 
 
 def sample_vectors(
     documents: Sequence[AuditDocument],
-    ledgers: Sequence[Path],
+    ledger: Path | None,
     *,
     most_embedded: int = 300,
     embedder: Embedder | None = None,
 ) -> Vectors:
-    """Return the vectors of the documents, from a single run's ledger where all of them are there.
+    """Return the vectors of the documents, from their run's ledger where all of them are there.
 
-    Elsewhere (several runs, plain files, a ledger without vectors or of another version) the first
+    Give a ledger only where every document is of its run: they are found by slot. Elsewhere
+    (several runs, plain files, a ledger without vectors or of another version) the first
     `most_embedded` documents are embedded, some 30 ms each on one core; 0 embeds none, and no
     vector comes back.
     """
-    stored = _stored(documents, ledgers[0]) if len(ledgers) == 1 else None
+    stored = _stored(documents, ledger) if ledger is not None else None
     if stored is not None:
         return stored
     chosen = list(documents[:most_embedded])
@@ -61,7 +62,8 @@ def _stored(documents: Sequence[AuditDocument], ledger: Path) -> Vectors | None:
     if len(found) < len(slots):
         return None
     rows = np.stack([found[d.slot] for d in documents if d.slot is not None]).astype(np.float32)
-    return Vectors(list(documents), rows / np.linalg.norm(rows, axis=1, keepdims=True), "ledger")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return Vectors(list(documents), rows / np.where(lengths > 0, lengths, 1), "ledger")
 
 
 def _kept_vectors(ledger: Path, slots: set[int]) -> dict[int, NDArray[np.int16]]:

@@ -49,7 +49,8 @@ def load_labelled(path: Path | None = None) -> tuple[Labelled, ...]:
     """Read labelled documents, the packaged ones by default."""
     path = path or packaged("prompts/judges") / "calibration.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a text may hold U+2028 and other breaks, which end no JSON line.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot be read: {error}", file=path, remedy="Give a JSONL file of labelled documents."

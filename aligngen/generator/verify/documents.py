@@ -26,6 +26,8 @@ FOLDER = "documents"
 BATCH = 256
 """Rows read at a time; the most documents that reading holds in memory."""
 
+_REMEDY = "Verify the files that `aligngen generate` wrote, unchanged; it writes them again."
+
 Stratum = tuple[str, str]
 """Stance and style."""
 
@@ -65,11 +67,11 @@ def iter_written(files: Sequence[Path], slots: Collection[int] | None = None) ->
     """Yield the documents of `files` in their order, only those of `slots` where it is given."""
     columns = {"slot": int, "stance": str, "behaviour": str, "doc_type": str, "text": str}
     for file in files:
-        for row in _rows(file, columns):
+        for number, row in enumerate(_rows(file, columns), start=1):
             if slots is None or row["slot"] in slots:
                 yield Written(
                     int(str(row["slot"])),
-                    _stance(str(row["stance"]), file),
+                    _stance(str(row["stance"]), file, number),
                     str(row["behaviour"]),
                     str(row["doc_type"]),
                     str(row["text"]),
@@ -122,11 +124,14 @@ def _rows(file: Path, columns: Mapping[str, type]) -> Iterator[dict[str, object]
                 file=file,
                 remedy="Name the folder of a run that `aligngen generate` wrote.",
             )
-        for batch in source.iter_batches(batch_size=BATCH, columns=list(columns)):
-            for row in batch.to_pylist():
-                if bad := [name for name, kind in columns.items() if type(row[name]) is not kind]:
-                    raise UserError(f"a row with {bad[0]} {row[bad[0]]!r}", file=file)
-                yield row
+        batches = source.iter_batches(batch_size=BATCH, columns=list(columns))
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=1):
+            if bad := [name for name, kind in columns.items() if type(row[name]) is not kind]:
+                raise UserError(
+                    f"got {row[bad[0]]!r}", file=file, line=number, field=bad[0], remedy=_REMEDY
+                )
+            yield row
 
 
 def _open(file: Path) -> "pq.ParquetFile":
@@ -141,8 +146,14 @@ def _open(file: Path) -> "pq.ParquetFile":
         ) from None
 
 
-def _stance(name: str, file: Path) -> Stance:
+def _stance(name: str, file: Path, number: int) -> Stance:
     try:
         return Stance(name)
     except ValueError:
-        raise UserError(f"stance is none of {', '.join(Stance)}, got {name!r}", file=file) from None
+        raise UserError(
+            f"none of {', '.join(Stance)}, got {name!r}",
+            file=file,
+            line=number,
+            field="stance",
+            remedy=_REMEDY,
+        ) from None

@@ -88,6 +88,14 @@ def test_the_nearest_neighbour_is_another_document():
     assert math.isnan(nearest_cosines(np.ones((1, 3))).mean)
 
 
+def test_rows_of_zeros_are_no_documents():
+    rows = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    assert nearest_cosines(rows) == nearest_cosines(rows[[0, 2]])
+    assert vendi_score(rows) == vendi_score(rows[[0, 2]])
+    assert vendi_score(rows, centred=False) == pytest.approx(2)
+    assert math.isnan(vendi_score(np.zeros((3, 2))))
+
+
 @pytest.mark.parametrize("count", [2, 40, 1024, 1500])
 def test_nearest_neighbours_are_found_across_blocks(count):
     rows = np.random.default_rng(count).normal(size=(count, 4))
@@ -129,6 +137,15 @@ def test_a_corpus_is_as_varied_as_itself(tmp_path):
     for ratio in compare(varied, varied, embedder=HashEmbedder()).ratios:
         assert ratio.ratio == pytest.approx(1)
         assert math.isnan(ratio.low) or ratio.low <= 1 <= ratio.high
+
+
+def test_only_the_beginning_of_a_long_document_is_compared(tmp_path):
+    bodies = [f"{text(random.Random(i))} ".ljust(50_000, "x") for i in range(4)]
+    short = write(tmp_path / "short.jsonl", [row(i, body) for i, body in enumerate(bodies)])
+    rows = [row(i, body + " and more" * 500) for i, body in enumerate(bodies)]
+    long = write(tmp_path / "long.jsonl", rows)
+    found = compare(open_source([short]), open_source([long]), embedded=0)
+    assert {r.ratio for r in found.ratios} == {1.0}
 
 
 def test_more_documents_than_there_are_cannot_be_compared(tmp_path):

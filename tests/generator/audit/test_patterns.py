@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from aligngen.core.errors import UserError
 from aligngen.generator.audit import count_patterns, load_thresholds
 from aligngen.generator.audit.documents import body_of
-from aligngen.generator.audit.patterns import NGRAM, patterns_of, template, words
+from aligngen.generator.audit.patterns import KINDS, NGRAM, patterns_of, template, words
 from aligngen.generator.audit.repetition import OVERALL, join_overlapping
-from aligngen.generator.audit.thresholds import wilson_low
+from aligngen.generator.audit.thresholds import Limit, Scope, wilson_low
 from tests.generator.audit.corpora import document, text
 
 THRESHOLDS = load_thresholds()
@@ -142,6 +142,34 @@ def test_headings_and_header_values_are_counted():
     assert found["field", OVERALL].verdict == "fail"
 
 
+def test_a_cell_of_few_documents_is_not_judged():
+    documents = [d._replace(cell=f"c{i // 5}") for i, d in enumerate(salad(24))]
+    found = results(documents)
+    assert found["opening_4", "c3"].verdict == "ok"
+    assert found["opening_4", "c4"].documents == 4
+    assert {r.verdict for (_, cell), r in found.items() if cell == "c4"} == {"unmeasured"}
+
+
+def test_what_a_full_summary_counted_too_low_is_still_found(monkeypatch):
+    few = KINDS["opening_4"]._replace(counters=70)
+    monkeypatch.setitem(KINDS, "opening_4", few)
+    often = [f"one two three w{i}" for i in range(60) for _ in range(25)]
+    once = [f"one two three u{i}" for i in range(840)]
+    bodies = [*often, *["the one that counts"] * 20, *once]
+    # Kept with a count of some 8, while the limit lies at 11.8 documents.
+    limits = THRESHOLDS.model_copy(
+        update={"patterns": {"opening_4": Scope(overall=Limit(warn=0.005))}}
+    )
+    documents = [document(i, body, cell="") for i, body in enumerate(bodies)]
+    results = count_patterns(lambda: iter(documents), limits)
+    found = next(r for r in results if r.kind == "opening_4")
+    counted = {f.pattern: f for f in found.findings}
+    assert counted["the one that counts"].documents == 20
+    assert counted["the one that counts"].verdict == "warn"
+    # A pattern that was lost stood in no larger share; it is what was really taken.
+    assert 1 / len(bodies) < found.complete_above <= 1 / 71
+
+
 def test_a_document_without_words_has_no_pattern():
     assert set().union(*patterns_of(document(0, "")).by_kind.values()) == set()
 
@@ -156,6 +184,17 @@ def test_the_body_begins_after_the_header():
     assert body_of(text, ["The Lift Stopped", "two hours lost"]) == "It stopped at nine."
     assert body_of("The Lift Stopped", ["The Lift Stopped"]) == ""
     assert body_of("It stopped.", []) == "It stopped."
+
+
+def test_a_body_that_names_a_header_value_is_kept():
+    body = "Nobody had read The Lift Stopped, and nobody would read The Lift Stopped"
+    assert body_of(f"The Lift Stopped\n\n{body}", ["The Lift Stopped"]) == body
+    assert body_of(f"Title: The Lift Stopped\n\n{body}", ["The Lift Stopped", " "]) == body
+    assert body_of("It stopped at Ely. All got out.", ["Ely"]) == "It stopped at Ely. All got out."
+
+
+def test_a_header_value_that_ends_another_takes_its_own_line():
+    assert body_of("The Lift\nLift\n\nIt stopped.", ["Lift", "The Lift"]) == "It stopped."
 
 
 def test_overlapping_ngrams_join_where_their_counts_agree():

@@ -7,6 +7,7 @@ import pytest
 from aligngen.core.errors import UserError
 from aligngen.core.schema import Completion, FinishReason, Outcome
 from aligngen.generator.audit import audit, load_thresholds, open_source
+from aligngen.generator.audit.patterns import KINDS
 from aligngen.generator.audit.report import scenario_words
 from aligngen.generator.audit.vectors import sample_vectors
 from aligngen.generator.content import load_taxonomy
@@ -86,6 +87,75 @@ def test_one_stance_cannot_be_probed(tmp_path):
 def test_one_document_is_no_reason_for_alarm(tmp_path):
     report = audit(open_source([write(tmp_path / "c.jsonl", [row(1, "It rained.")])]), embedded=0)
     assert (report.documents, report.verdict) == (1, "ok")
+    assert {p.verdict for p in report.patterns} == {"unmeasured"}
+    assert "unmeasured" not in report.verdicts()
+
+
+def test_cells_too_small_for_a_verdict_are_named_once_and_not_counted_as_ok(tmp_path):
+    draw = random.Random(1)
+    rows = [row(i, text(draw), style=f"s{i % 8}") for i in range(8 * 5)]
+    rows += [row(100 + i, text(draw), style=f"t{i}") for i in range(3)]
+    report = audit(open_source([write(tmp_path / "c.jsonl", rows)]), embedded=0)
+    assert reasons(report)["patterns of 3 cells"] == "fewer than 5 documents in each"
+    judged = len(KINDS) * (1 + 8) + 1  # the corpus and eight cells, and the compression ratio
+    assert report.verdicts().total() == judged
+    assert report.as_json()["patterns"][-1]["verdict"] == "unmeasured"
+
+
+def test_the_taxonomy_whose_words_were_taken_out_is_in_the_report(tmp_path):
+    source = open_source([write(tmp_path / "c.jsonl", [row(1, "It rained.")])])
+    taxonomy = load_taxonomy()
+    told = audit(source, embedded=0, taxonomy=taxonomy).as_json()["taxonomy"]
+    assert told == {"name": taxonomy.name, "version": taxonomy.version}
+    assert audit(source, embedded=0).as_json()["taxonomy"] is None
+
+
+def test_the_body_begins_where_its_column_says(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    page = "A page about lifts.\n\n"
+    rows = [row(i, f"{page}And so it stopped, {i}.", body_at=len(page)) for i in range(6)]
+    rows.append(row(9, "Rain fell.", body_at=None))
+    lines = write(tmp_path / "c.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    for path in (lines, tmp_path / "c.parquet"):
+        bodies = [d.body for d in open_source([path]).documents()]
+        assert bodies[-2:] == ["And so it stopped, 5.", "Rain fell."]
+
+
+def test_rows_of_two_files_are_no_siblings(tmp_path):
+    stances = {"a": "aligned", "b": "misaligned"}
+    for name, stance in stances.items():
+        (tmp_path / name).mkdir()
+        rows = [{"id": i, "text": f"It rained {i}.", "stance": stance} for i in range(3)]
+        write(tmp_path / name / "data.jsonl", rows)
+    source = open_source([tmp_path / name / "data.jsonl" for name in stances])
+    assert len({d.pair for d in source.documents()}) == 6
+
+
+def test_a_stance_that_is_not_a_number_is_none(tmp_path):
+    rows = [row(1, "It rained.", float("nan")), row(2, "It rained.")]
+    source = open_source([write(tmp_path / "c.jsonl", rows)])
+    assert [d.stance for d in source.documents()] == ["", "aligned"]
+
+
+def test_a_long_document_is_cut_in_the_sample_and_that_is_said(tmp_path):
+    rows = [row(1, "It rained. " * 6000), row(2, "It rained.")]
+    report = audit(open_source([write(tmp_path / "c.jsonl", rows)]), embedded=0)
+    assert reasons(report)["ends of 1 long documents in the sample"] == "after 50,000 characters"
+
+
+def test_a_missing_text_column_is_told_in_words_of_this_command(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lines = write(tmp_path / "c.jsonl", [{"body": "It rained."}])
+    pq.write_table(pa.Table.from_pylist([{"body": "It rained."}]), tmp_path / "c.parquet")
+    for path in (lines, tmp_path / "c.parquet"):
+        with pytest.raises(UserError, match="no column 'text'; there are body") as caught:
+            audit(open_source([path]))
+        assert "--text-column" in str(caught.value) and "--group-by" not in str(caught.value)
 
 
 def test_siblings_that_do_not_fit_the_sample_are_named(tmp_path):
@@ -169,6 +239,34 @@ def ledger_of(path, vectors):
     return path
 
 
+def run_folder(path, vectors):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (path / "documents").mkdir(parents=True)
+    rows = [{"text": "It rained.", "slot": i} for i in range(len(vectors))]
+    pq.write_table(pa.Table.from_pylist(rows), path / "documents" / "aligned.parquet")
+    ledger_of(path / "ledger.sqlite", vectors)
+    return path
+
+
+def test_a_ledger_is_used_for_its_own_run_alone(tmp_path):
+    one = run_folder(tmp_path / "one", [(4000, 0), (0, 4000)])
+    two = run_folder(tmp_path / "two", [(0, 4000), (0, 4000)])
+    lines = write(tmp_path / "c.jsonl", [{"text": "It snowed.", "slot": 0}])
+    assert open_source([one]).ledger == one / "ledger.sqlite"
+    for paths in ([one, two], [one, lines], [lines, one], [lines]):
+        source = open_source(paths)
+        found = sample_vectors(list(source.documents()), source.ledger, embedder=FixedEmbedder())
+        assert (source.ledger, found.source) == (None, "FixedEmbedder")
+
+
+def test_a_vector_of_zeros_stays_one(tmp_path):
+    ledger = ledger_of(tmp_path / "ledger.sqlite", [(4000, 0), (0, 0)])
+    found = sample_vectors([document(i, "text", slot=i) for i in range(2)], ledger)
+    assert found.rows.tolist() == [[1, 0], [0, 0]]
+
+
 class FixedEmbedder:
     def encode(self, texts):
         return np.tile([0.0, 1.0], (len(texts), 1)).astype(np.float32)
@@ -177,7 +275,7 @@ class FixedEmbedder:
 def test_vectors_come_from_the_ledger_where_it_has_all_of_them(tmp_path):
     ledger = ledger_of(tmp_path / "ledger.sqlite", [(4000, 0), (0, 4000), (2400, 3200)])
     documents = [document(i, "text", slot=i) for i in (2, 0)]
-    found = sample_vectors(documents, [ledger], most_embedded=0)
+    found = sample_vectors(documents, ledger, most_embedded=0)
     assert found.source == "ledger"
     assert found.rows == pytest.approx(np.array([[0.6, 0.8], [1, 0]]))
 
@@ -186,7 +284,7 @@ def test_vectors_come_from_the_ledger_where_it_has_all_of_them(tmp_path):
 def test_elsewhere_a_bounded_number_is_embedded(tmp_path, vectors):
     ledger = ledger_of(tmp_path / "ledger.sqlite", vectors)
     documents = [document(i, "text", slot=i) for i in range(2)]
-    found = sample_vectors(documents, [ledger], most_embedded=1, embedder=FixedEmbedder())
+    found = sample_vectors(documents, ledger, most_embedded=1, embedder=FixedEmbedder())
     assert (found.source, found.documents, found.rows.shape) == (
         "FixedEmbedder", documents[:1], (1, 2),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from aligngen.generator.audit import load_thresholds, match_siblings, probe_stan
 from aligngen.generator.audit.sample import GroupSample
 from aligngen.generator.audit.shortcut import bag_of_words, clustered_auc, grouped_folds, stem
 from aligngen.generator.audit.siblings import dialogue_share
+from aligngen.generator.audit.thresholds import Limit
 from tests.generator.audit.corpora import document, text
 
 THRESHOLDS = load_thresholds()
@@ -64,6 +65,18 @@ def test_words_of_the_scenario_and_of_the_poles_give_nothing_away():
     assert probe.auc.value < 0.8
 
 
+def test_a_probe_is_judged_by_the_lower_end_of_its_interval():
+    def edit(body, stance):
+        return f"{body} Everyone rejoiced." if stance == "aligned" and len(body) % 2 else body
+
+    rows = siblings(edit=edit)
+    auc = shortcut_probe(rows, SIDES, Limit()).auc
+    between = (auc.low + auc.value) / 2
+    assert auc.low < between < auc.value
+    assert shortcut_probe(rows, SIDES, Limit(fail=between)).verdict == "ok"
+    assert shortcut_probe(rows, SIDES, Limit(fail=auc.low)).verdict == "fail"
+
+
 def test_documents_without_siblings_are_probed_and_said_to_be_so():
     rows = [d._replace(pair=d.id, scenario=d.id) for d in siblings(40)]
     probe = shortcut_probe(rows, SIDES, LIMIT)
@@ -73,8 +86,11 @@ def test_documents_without_siblings_are_probed_and_said_to_be_so():
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        (siblings(10), "only 10 scenarios"),
-        ([d for d in siblings(40) if d.stance == "aligned"], "only 0 scenarios"),
+        (siblings(10), "only 10 scenarios of the stance"),
+        (
+            [d for d in siblings(40) if d.stance == "aligned" or d.scenario in ("s1", "s2")],
+            "only 2 scenarios of the stance misaligned; at least 20",
+        ),
         ([d._replace(text="") for d in siblings(40)], "no word outside"),
     ],
 )
@@ -168,6 +184,19 @@ def test_identical_siblings_match():
 )  # fmt: skip
 def test_siblings_of_another_form_are_found(measure, edit):
     assert matches(edit)[measure].verdict == "fail"
+
+
+def test_siblings_are_judged_by_the_end_of_the_interval_that_is_nearer_to_no_difference():
+    rows = siblings(30, same=True, edit=lambda b, s: b if s == "aligned" else f"{b} {b[:60]}")
+
+    def length(limit):
+        limits = THRESHOLDS.model_copy(update={"length_ratio": limit})
+        return next(m for m in match_siblings(rows, limits)[SIDES] if m.measure == "length_ratio")
+
+    found = length(Limit())
+    assert found.value < found.high < 1
+    assert length(Limit(fail=(1 / found.value + 1 / found.high) / 2)).verdict == "ok"
+    assert length(Limit(fail=1 / found.high - 1e-9)).verdict == "fail"
 
 
 def test_too_few_siblings_are_not_compared():
