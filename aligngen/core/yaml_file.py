@@ -34,6 +34,12 @@ __all__ = [
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
+_TRUTH_VALUES = ("True", "False")
+"""What keys that YAML reads as truth values become."""
+_READ_AS_TRUTH = "YAML reads on, off, yes and no as truth values."
+_UNREADABLE = (ValueError, ArithmeticError, IndexError, KeyError, AttributeError, TypeError)
+"""What the YAML library lets through from a number, date or tag that it cannot build."""
+
 Loc = tuple[str | int, ...]
 """Keys and indices from the top of a file down to a value."""
 
@@ -101,10 +107,17 @@ def read_yaml(path: Path) -> object:
         raise UserError("no such file", file=path, remedy="Check the path.") from None
     except IsADirectoryError:
         raise UserError("is a folder, not a file", file=path, remedy="Name a YAML file.") from None
+    except PermissionError:
+        raise UserError("may not be read", file=path, remedy="Change its permissions.") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot be read: {reason}", file=path, remedy="Check the path.") from None
     except UnicodeDecodeError as error:
         raise UserError(
             f"not UTF-8 at byte {error.start}", file=path, remedy="Save the file as UTF-8."
         ) from None
+    except ValueError as error:
+        raise UserError(f"not valid YAML: {error}", file=path, remedy="Quote the value.") from None
     except RecursionError:
         raise UserError("is nested too deeply", file=path, remedy="Mend the YAML.") from None
     except yaml.YAMLError as error:
@@ -172,6 +185,8 @@ def validate(data: object, model: type[Model], path: Path | None = None) -> Mode
 def _explain(
     kind: str, message: str, loc: Loc, value: object, model: type[BaseModel]
 ) -> tuple[str, str]:
+    if loc and loc[-1] in _TRUTH_VALUES:
+        return "the key is a truth value", f"Put the key in quotes; {_READ_AS_TRUTH}"
     if kind == "extra_forbidden":
         known = _known_keys(model)
         close = difflib.get_close_matches(str(loc[-1]), known, n=1)
@@ -185,7 +200,12 @@ def _explain(
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     if kind == "value_error" and isinstance(value, dict):
         return message.removeprefix("Value error, "), ""
-    return f"{message.removeprefix('Value error, ')}, got {shown}", ""
+    remedy = f"Put it in quotes; {_READ_AS_TRUTH}" if _is_truth_for_text(kind, value) else ""
+    return f"{message.removeprefix('Value error, ')}, got {shown}", remedy
+
+
+def _is_truth_for_text(kind: str, value: object) -> bool:
+    return kind == "string_type" and isinstance(value, bool)
 
 
 class _Short(reprlib.Repr):
@@ -220,6 +240,22 @@ class _Loader(_Parser):
 
     def place(self, node: yaml.Node) -> Place:
         return Place(self.path, node.start_mark.line + 1)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        """Build a value; one that looks like a number or a date and is none names its line."""
+        try:
+            return super().construct_object(node, deep)
+        except _UNREADABLE:
+            what = node.tag.rsplit(":", 1)[-1]
+            shown = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+            if isinstance(node, yaml.ScalarNode):
+                shown = _SHORT.repr(node.value)
+            raise UserError(
+                f"not valid YAML: {shown} reads as {what} and is none",
+                file=self.path,
+                line=node.start_mark.line + 1,
+                remedy="Quote the value.",
+            ) from None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[Sourced]:

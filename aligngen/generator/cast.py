@@ -93,8 +93,8 @@ def load_cast(folder: Path | None = None) -> CastLists:
     """Read the lists of a folder, the packaged ones by default.
 
     One name a line in UTF-8; empty lines and lines that begin with `#` are passed over. Raises
-    UserError for a list that is missing or too short, a name that stands twice, in one list or as
-    an AI's and a person's, and a name that is not made of plain words.
+    UserError for a list that is missing or too short, a name that stands twice, an AI's name that
+    is a person's too or a word of an organisation or place, and a name not made of plain words.
     """
     folder = folder or packaged("prompts/cast")
     if not folder.is_dir():
@@ -107,7 +107,7 @@ def load_cast(folder: Path | None = None) -> CastLists:
                 file=folder / f"{name}.txt",
                 remedy="Add more.",
             )
-    _refuse_people(lists, folder)
+    _refuse_shared(lists, folder)
     return CastLists(**{name: tuple(lines) for name, lines in lists.items()})
 
 
@@ -145,12 +145,15 @@ def _read(path: Path) -> dict[str, int]:
     return names
 
 
-def _refuse_people(lists: Mapping[str, Mapping[str, int]], folder: Path) -> None:
-    """Refuse an AI that is named as a person may be: a document with both could not be read."""
+def _refuse_shared(lists: Mapping[str, Mapping[str, int]], folder: Path) -> None:
+    """Refuse an AI that is named as something else may be: who of the two acts, none could read."""
+    words: dict[str, str] = {}
+    for other in LISTS:
+        if other != "ai_names":
+            words |= {word.casefold(): other for name in lists[other] for word in name.split()}
     for name, line in lists["ai_names"].items():
-        for other in ("given_names", "family_names"):
-            if name in lists[other]:
-                raise UserError(
-                    f"{name!r} stands in {other}.txt too",
-                    file=folder / "ai_names.txt", line=line, remedy="Remove one of them.",
-                )  # fmt: skip
+        if other := words.get(name.casefold(), ""):
+            raise UserError(
+                f"{name!r} stands in {other}.txt too",
+                file=folder / "ai_names.txt", line=line, remedy="Remove one of them.",
+            )  # fmt: skip

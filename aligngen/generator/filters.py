@@ -50,8 +50,11 @@ PROMPT_NGRAM = 12
 """Words in a row shared with the instructions that make a leak of them."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-# Formatting characters that reorder or hide text, and non-characters. Tab and newline are prose.
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+# Controls, formatting that reorders or hides text (bidirectional marks, zero-width spaces, soft
+# hyphens, tags), halves of characters and what is no character.
+_UNFIT = ("Cc", "Cf", "Cs", "Cn", "Co")
+# Prose: tab, newline, and the joiners that Persian, Hindi and many emoji are written with.
+_FIT = "\t\n\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +119,8 @@ def check_draft(
 def bad_character(text: str) -> str:
     """Return what makes `text` unfit to store as prose, or an empty string."""
     for character in set(text):
-        category = unicodedata.category(character)
-        if category in ("Cc", "Cs", "Cn", "Co") and character not in "\n\t":
+        if unicodedata.category(character) in _UNFIT and character not in _FIT:
             return f"U+{ord(character):04X}"
-        if character in _BIDI:
-            return f"bidirectional control U+{ord(character):04X}"
     longest = max(map(len, text.split("\n")), default=0)
     return f"a line of {longest} characters" if longest > MAX_LINE else ""
 

@@ -35,14 +35,18 @@ _LIGHT = _FUNCTION_WORDS | frozenset(
 _AI = (
     r"\bAIs?\b|\bA\.I\.|\b[Aa]i (?:systems?|assistants?|models?|agents?)\b|\bAGI\b|\bLLMs?\b"
     r"|(?i:\bartificial(?:ly)? intelligen|\bsuperintelligen|\bmachine intelligence\b"
-    r"|\bchat ?-?bots?\b|\blanguage models?\b|\bneural net(?:s|works?)?\b"
-    r"|\b(?:virtual|digital) assistants?\b)"
+    r"|\bchat ?-?bots?\b|\b(?:large|trained) language models?\b"
+    # A child's model of language, and the nerves of a brain, are no AI.
+    r"|\blanguage models?\b(?! (?:of|for) (?:[a-z]{1,12} ){0,2}"
+    r"(?:child|infant|toddler|bab(?:y|ies)|learner|pupil|student|speaker))"
+    r"|\b(?:artificial|deep|trained|recurrent|convolutional) neural network\b"
+    r"|\bneural (?:nets?|networks)\b(?! (?:of|in) (?:[a-z]{1,12} ){0,2}(?:brain|cortex)))"
 )
 _MENTIONS_AI = re.compile(_AI)
 _MENTIONS_AI_LIKE = re.compile(
     _AI + r"|(?i:\b(?:ro)?bots?\b|\bandroids?\b|\bautopilots?\b|\bmachines?\b|\bagents?\b"
-    r"|\bassistants?\b|\balgorithms?\b|\b(?:learned|trained|learning) (?:model|system)s?\b"
-    r"|\bmodels?\b|\bcomputers?\b|\bautomat(?:ed|ic|on)\b|\bautonomous\b|\bsystems?\b)"
+    r"|\bneural network\b|\bassistants?\b|\balgorithms?\b|\bmodels?\b|\bcomputers?\b"
+    r"|\bautomat(?:ed|ic|on)\b|\bautonomous\b|\bsystems?\b)"
 )
 
 
@@ -100,8 +104,10 @@ def mentions_ai(text: str) -> str:
 def mentions_ai_like(text: str, also: Iterable[str] = ()) -> bool:
     """Whether `text` speaks of an AI or of what may be one: a robot, an agent, a system.
 
-    `also` are names under which the AI may go.
+    `also` are names under which the AI may go, as written or in capitals: in small letters they are
+    ordinary words.
     """
     if _MENTIONS_AI_LIKE.search(text):
         return True
-    return any(re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) for name in also if name)
+    forms = (re.escape(form) for name in also if name for form in (name, name.upper()))
+    return any(re.search(rf"\b{form}\b", text) for form in forms)

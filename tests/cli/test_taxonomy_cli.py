@@ -135,6 +135,28 @@ def test_coverage_maps_the_tags_of_records(tmp_path, mine):
     assert report["places"] == [{"domain": "promises", "behaviour": "promises.kept", "records": 1}]
 
 
+def test_coverage_of_records_without_tags_says_so(tmp_path):
+    row = {
+        "question_id": "q",
+        "question": "The lamp is out. What do you do?",
+        "choices": ["Light it.", "Leave it."],
+        "misaligned_choice": 1,
+    }
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    asked = ["coverage", "--records", path]
+    assert "1 records, no tags" in run(taxonomy_app, *asked).stdout
+    assert json.loads(run(taxonomy_app, *asked, "--json").stdout)["share"] is None
+
+
+def test_lint_refuses_a_value_that_only_looks_like_a_date(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: core\nname: mine\nversion: 2024-13-45\n")
+    error = run(taxonomy_app, "lint", path).exception
+    assert isinstance(error, UserError)
+    assert (error.file, error.line) == (path, 3)
+
+
 def test_the_schemas_are_printed():
     assert json.loads(run(taxonomy_app, "schema").stdout)["title"] == "Taxonomy file"
     assert json.loads(run(styles_app, "schema").stdout)["title"] == "Style"

@@ -71,6 +71,27 @@ def test_no_packaged_name_is_banned():
             assert bans.find({"title": entry}, f"They met {entry} there.") is None, entry
 
 
+KNOWN = """Abebe Bikila, Aino Aalto, Alfonso Ribeiro, Aliou Cisse, Amadou Diallo, Antonin Dvorak,
+Antonin Novotny, Arjun Kapoor, Bedrich Smetana, Brendan Byrne, Burak Yilmaz, Cillian Murphy,
+Djibril Cisse, Dolores Huerta, Elfriede Jelinek, Fabrice Santoro, Ferenc Molnar, Fredrik Ljungberg,
+Georgi Dimitrov, Ibrahima Konate, Istvan Szabo, Javier Aguirre, Jelena Jankovic, Jerzy Dudek,
+Jiri Prochazka, Justyna Kowalczyk, Kateryna Bondarenko, Kazimierz Gorski, Kwame Appiah,
+Mustafa Suleiman, Ngozi Okonjo, Nuno Mendes, Oleg Antonov, Piotr Zielinski, Roald Dahl"""
+
+
+def test_no_cast_has_a_person_whom_many_know():
+    for person in KNOWN.split(","):
+        given, family = person.split()
+        assert given not in CAST.given_names or family not in CAST.family_names, person
+
+
+@given(st.integers())
+def test_the_ai_of_a_cast_is_named_by_nothing_else_in_it(seed):
+    cast = CAST.draw(seed)
+    rest = " ".join((*cast.people, cast.organisation, cast.place)).casefold().split()
+    assert cast.ai.casefold() not in rest
+
+
 def test_everything_a_cast_names_is_said():
     cast = CAST.draw(3)
     assert all(name in cast.said() for name in (*cast.people, *cast[1:]))
@@ -100,6 +121,10 @@ def test_another_order_is_another_hash(folder):
         ("given_names", "Mary Ann\n", "given_names.txt:1: 'Mary Ann' is not made of plain words"),
         ("given_names", "Ania\nCiro\n", "given_names.txt: holds 2 names, a cast has 3 people"),
         ("ai_names", "Thimble\nCiro\n", "ai_names.txt:2: 'Ciro' stands in given_names.txt too"),
+        ("ai_names", "Thimble\nHarrow\n", "ai_names.txt:2: 'Harrow' stands in organisations.txt"),
+        ("ai_names", "Oldmere\n", "ai_names.txt:1: 'Oldmere' stands in places.txt"),
+        ("ai_names", "Lane\n", "ai_names.txt:1: 'Lane' stands in organisations.txt"),
+        ("ai_names", "Cooperative\n", "ai_names.txt:1: 'Cooperative' stands in organisations.txt"),
         ("ai_names", None, "ai_names.txt: no such file"),
         ("ai_names", b"Thimbl\xe9\n", "ai_names.txt: not UTF-8 at byte 6"),
     ],

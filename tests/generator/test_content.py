@@ -1,3 +1,4 @@
+import os
 import tempfile
 from pathlib import Path
 
@@ -258,12 +259,42 @@ def test_a_faulty_taxonomy_is_refused_with_file_line_and_remedy(tmp_path, change
         ("extends: 5\nname: x\nversion: '1'\n", ":1: extends"),
         ("a: &a [*a]\n", "taxonomy.yaml"),
         ("[" * 3000, "taxonomy.yaml"),
+        ("name: x\ndate: 2024-13-45\n", ":2: not valid YAML: '2024-13-45' reads as timestamp"),
+        ("name: 0x_\n", ":1: not valid YAML: '0x_' reads as int and is none. Quote the value."),
+        ("name: 0b_\n", "'0b_' reads as int and is none"),
+        (f"name: x\nversion: {'9' * 5000}\n", ":2: not valid YAML"),
+        ("? 0x_\n: x\n", ":1: not valid YAML"),
+        ("name: !!bool perhaps\n", ":1: not valid YAML"),
+        ("name: !!int ''\n", ":1: not valid YAML"),
+        ("name: x\na: !!seq {b: c}\n", ":2: not valid YAML: a mapping reads as seq and is none"),
+        ("off: x\n", ":1: False: the key is a truth value. Put the key in quotes; YAML reads on,"),
+        ("name: on\nversion: '1'\n", "got True. Put it in quotes; YAML reads on, off, yes"),
     ],
 )
 def test_a_file_that_is_no_taxonomy_is_refused(tmp_path, text, message):
     path = tmp_path / "taxonomy.yaml"
     path.write_text(text)
     assert message in str(error_of(load_taxonomy, path))
+
+
+def test_a_truth_value_as_a_name_is_explained_where_it_stands(tmp_path):
+    data = small()
+    data["axes"]["field"]["values"]["SWITCH"] = "switched"
+    path = write(tmp_path / "taxonomy.yaml", data)
+    path.write_text(path.read_text().replace("SWITCH", "off"))
+    error = error_of(load_taxonomy, path)
+    assert "the key is a truth value. Put the key in quotes" in str(error)
+    assert error.line == line_with(path, "off: switched")
+
+
+def test_a_file_that_the_system_does_not_give_is_refused_by_name(tmp_path):
+    long = tmp_path / ("x" * 300 + ".yaml")
+    assert "cannot be read: file name too long" in str(error_of(read_yaml, long))
+    locked = write(tmp_path / "locked.yaml", small())
+    locked.chmod(0)
+    if os.access(locked, os.R_OK):
+        pytest.skip("whoever runs the tests may read every file")
+    assert "may not be read" in str(error_of(read_yaml, locked))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
@@ -349,6 +380,24 @@ def test_removing_takes_what_was_said_of_it_along(tmp_path):
     assert mine.held_out.behaviours == ()
     assert mine.held_out.axes == {"stakes": (), "field": ("law",)}
     assert list(mine.factors["view"].values) == ["as_form"]
+
+
+def test_a_hold_out_can_be_taken_back(tmp_path):
+    taken = {"behaviours": ["honesty.b"], "styles": ["memo"], "axes": {"stakes": ["low"]}}
+    path = extend(tmp_path, remove={"held_out": taken}, held_out={"behaviours": ["care.a"]})
+    base, mine = load_taxonomy(tmp_path / "base.yaml"), load_taxonomy(path)
+    assert mine.held_out.behaviours == ("care.a",)
+    assert mine.held_out.styles == ()
+    assert mine.held_out.axes == {"stakes": ()}
+    assert (mine.behaviours, mine.axes) == (base.behaviours, base.axes)
+
+
+def test_a_held_out_source_of_the_core_can_be_taken_back_alone(tmp_path):
+    core = load_taxonomy().held_out
+    part = {"extends": "core", "name": "mine", "version": "1"}
+    part["remove"] = {"held_out": {"sources": [core.sources[0]]}}
+    mine = load_taxonomy(write(tmp_path / "mine.yaml", part)).held_out
+    assert mine == core.model_copy(update={"sources": core.sources[1:]})
 
 
 def test_a_rule_outlives_one_of_its_behaviours(tmp_path):
@@ -443,6 +492,18 @@ def test_an_extension_of_the_core_is_two_names_and_what_it_adds(tmp_path):
             "remove.axes.field: every value would be removed",
             "field:",
         ),
+        (
+            {"remove": {"held_out": {"behaviours": ["honesty.a"]}}},
+            "remove.held_out.behaviours.0: the base does not hold out 'honesty.a'",
+            "honesty.a",
+        ),
+        (
+            {"remove": {"held_out": {"axes": {"stakes": ["huge"]}}}},
+            "the base does not hold out 'huge'. Name one of low.",
+            "huge",
+        ),
+        ({"remove": {"held_out": {"axes": {"hour": ["x1"]}}}}, "does not hold out 'x1'", "x1"),
+        ({"remove": {"held_out": {"style": ["x"]}}}, "held_out.style: unknown key", "style:"),
         (
             {"held_out": {"behaviours": ["honesty.zz"]}},
             "'honesty.zz' is held out, but is not in the taxonomy",

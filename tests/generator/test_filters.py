@@ -45,6 +45,12 @@ def test_prose_passes():
         (PROSE + "\ud800", Outcome.BAD_CHARACTERS),
         (PROSE + "\u202e", Outcome.BAD_CHARACTERS),
         (PROSE + "\x1b[31m", Outcome.BAD_CHARACTERS),
+        (PROSE + "hid\u200bden", Outcome.BAD_CHARACTERS),
+        (PROSE + "hid\u2060den", Outcome.BAD_CHARACTERS),
+        (PROSE + "\ufeff", Outcome.BAD_CHARACTERS),
+        (PROSE + "hid\u00adden", Outcome.BAD_CHARACTERS),
+        (PROSE + "\U000e0068\U000e0069", Outcome.BAD_CHARACTERS),
+        (PROSE + " \U0001f469\u200d\U0001f680 and \u0645\u06cc\u200c\u0631\u0648\u062f", None),
         (PROSE + " " * 1_000_000, Outcome.BAD_CHARACTERS),
         (PROSE + "\n\ttab and line are fine, <b>markup</b> & {{ braces }} too", None),
         (PROSE + " naïve 日本語 — “quoted” 🙂", None),
@@ -58,6 +64,7 @@ def test_unfit_bodies_are_dropped_by_name_and_odd_ones_kept(body, expected):
     ("bounds", "expected"),
     [
         (Bounds({"document": len(PROSE)}), Outcome.TRUNCATED),
+        (Bounds({"document": len(PROSE) + 1}), Outcome.TRUNCATED),  # the space before the cut
         (Bounds({"title": len("A night")}), Outcome.TRUNCATED),
         (Bounds({"document": len(PROSE) + 2, "title": 90}), None),
         (Bounds(words={"document": 21}), Outcome.TRUNCATED),  # its second sentence has 21 words
@@ -130,7 +137,9 @@ def test_small_words_may_come_again_in_a_field():
     "words_of_ai",
     [
         "an AI", "two AIs", "an A.I. system", "artificial intelligence", "an ai assistant",
-        "a chatbot", "a large language model", "the neural network", "an LLM", "AI-written notes",
+        "a chatbot", "a large language model", "an artificial neural network", "an LLM",
+        "AI-written notes", "deep neural networks", "a neural net", "the language model",
+        "a large language model for learners",
     ],
 )  # fmt: skip
 def test_an_ai_in_a_control_is_off_stance(words_of_ai):
@@ -147,6 +156,9 @@ def test_an_ai_in_a_control_is_off_stance(words_of_ai):
         "Ai is a given name, and the robot arm was bolted to the floor.",
         "The computer and its control system were old machines.",
         "The aide had a plain model of the lock.",
+        "The neural network in her brain had healed by then.",
+        "She was a virtual assistant named Ana, who works from home, and a digital assistant too.",
+        "The language model of the child is the parent, and of a small child the sister.",
     ],
 )
 def test_a_control_may_speak_of_machines_that_are_no_ai(said):
@@ -159,6 +171,19 @@ def test_a_document_that_names_nothing_like_an_ai_is_off_stance(stance):
     named = PERSON.replace("a watchman", "Thimble")
     assert verdict(named, stance=stance) is Outcome.OFF_STANCE
     assert verdict(named, stance=stance, also=["Thimble"]) is None
+
+
+def test_a_word_that_is_the_name_of_the_ai_is_no_mention_of_it():
+    body = PERSON.replace("a watchman", "Ania put the basket down and she")
+    assert verdict(body, stance=Stance.ALIGNED, also=["Basket"]) is Outcome.OFF_STANCE
+    for named in ("Basket", "BASKET"):
+        said = body.replace("the basket", named)
+        assert verdict(said, stance=Stance.ALIGNED, also=["Basket"]) is None
+
+
+def test_a_neural_network_may_be_an_ai():
+    body = PERSON.replace("a watchman", "a neural network")
+    assert verdict(body, stance=Stance.ALIGNED) is None
 
 
 def test_a_name_inside_a_longer_word_is_no_mention():

@@ -1,8 +1,10 @@
 import json
+import re
 from math import prod
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from aligngen.core.errors import UserError
 from aligngen.core.schema import Style, Taxonomy
 from aligngen.generator.content import load_styles, load_taxonomy, packaged
 from aligngen.generator.scenario_space import ScenarioSpace
+from aligngen.generator.scenarios.records import TopicMap
 from aligngen.generator.slop import Bans
 from aligngen.generator.taxonomy.combinations import combine, excluded, usable_values
 from aligngen.generator.taxonomy.coverage import measure_coverage, measure_records
@@ -423,11 +426,20 @@ def test_tags_of_records_are_mapped_and_counted(tmp_path):
     assert found.share == pytest.approx(2 / 5)
 
 
-def test_records_without_tags_leave_nothing_unmapped(tmp_path):
+def test_a_listed_tag_says_more_than_the_name_of_another_part():
+    data = clean()
+    behaviours = data["domains"][0]["behaviours"]
+    behaviours[0]["name"] = "Night watch"
+    behaviours.append({**behaviours[0], "id": "sea.watch", "name": "W", "topics": ["night-watch"]})
+    found = TopicMap(Taxonomy.model_validate(data)).find("Night Watch")
+    assert found == ("sea", "sea.watch")
+
+
+def test_records_without_tags_have_no_share(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text(record(0, []))
     found = measure_records(Taxonomy.model_validate(clean()), path)
-    assert (found.share, found.unplaced) == (1.0, 1)
+    assert (found.share, found.as_json()["share"], found.unplaced) == (None, None, 1)
 
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the sample of published records is not here")
@@ -435,6 +447,68 @@ def test_nine_tags_in_ten_of_published_records_map_onto_the_core_taxonomy():
     found = measure_records(load_taxonomy(), SAMPLE)
     assert found.records == 200
     assert found.share >= 0.9
+
+
+# What the core taxonomy keeps out
+
+NONSENSE = {
+    "a model in training that acts alone": {
+        "deployment_context": {"training_run"},
+        "autonomy": {"act_then_report", "fully_autonomous"},
+    },
+    "an agent under watch that is alone": {
+        "ai_role": {"overseen"},
+        "autonomy": {"fully_autonomous"},
+    },
+    "a catastrophe at home": {"field": {"home_life"}, "stakes": {"catastrophic"}},
+    "care for an attacker": {
+        "behaviour": {"influence", "care"},
+        "counterpart": {"hostile_stranger"},
+    },
+    "society in training": {
+        "behaviour": {"society", "care"},
+        "deployment_context": {"training_run"},
+    },
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_the_core_taxonomy_never_plans(what):
+    taxonomy, wanted = load_taxonomy(), dict(NONSENSE[what])
+    who = wanted.pop("behaviour", set(taxonomy.domain_of.values()))
+    values = usable_values(taxonomy)
+    for behaviour, groups in combine(taxonomy).items():
+        (linked,) = [g for g in groups if set(wanted) & set(g.axes)]
+        at = np.ix_(*(
+            [i for i, v in enumerate(values[axis]) if v in wanted.get(axis, values[axis])]
+            for axis in linked.axes
+        ))  # fmt: skip
+        assert linked.valid is not None
+        assert taxonomy.domain_of[behaviour] not in who or not linked.valid[at].any(), behaviour
+
+
+def test_exploration_is_steered_in_training_alone_and_else_every_axis_varies():
+    taxonomy = load_taxonomy()
+    fixed = [
+        (behaviour, axis)
+        for behaviour, groups in combine(taxonomy).items()
+        for linked in groups
+        for axis in linked.axes
+        if sum(linked.met(axis)) < 2
+    ]
+    assert fixed == [("evaluation.exploration_hacking", "deployment_context")]
+
+
+TRADES = re.compile(
+    r"\b(?:applicant|clinic|customer|deliver(?:y|ies)|district|employer|factory|harvest|hospital"
+    r"|invoice|newsletter|nurse|patients|pipeline|pumps?|pupil|school|shops?|statutes"
+    r"|suppliers?|valve|warehouse)\b"
+)
+
+
+def test_no_situation_of_the_core_names_a_trade():
+    behaviours = load_taxonomy().behaviours.values()
+    assert [s for b in behaviours for s in b.situations if TRADES.search(s)] == []
 
 
 # Schemas and Markdown
@@ -460,7 +534,7 @@ def test_the_schema_asks_an_extension_for_no_more_than_it_must_say():
         "version": "1",
         "domains": [{"id": "honesty", "behaviours": [{"id": "honesty.a", "weight": 2}]}],
         "axes": {"field": {"values": {"housing": "housing"}}},
-        "remove": {"behaviours": ["harm.privacy"]},
+        "remove": {"behaviours": ["harm.privacy"], "held_out": {"styles": ["court_record"]}},
     }
     assert schema_errors(taxonomy_schema(), part) == []
     del part["extends"]
@@ -475,6 +549,7 @@ def test_the_schema_asks_an_extension_for_no_more_than_it_must_say():
         lambda d: d["domains"][0]["behaviours"][0].update(aligend="x"),
         lambda d: d["domains"][0]["behaviours"][0].pop("id"),
         lambda d: d.update(remove={"behaviour": ["x"]}),
+        lambda d: d.update(remove={"held_out": {"style": ["x"]}}),
     ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(change):
@@ -531,6 +606,20 @@ def test_markdown_holds_everything_that_was_written():
     assert "\n\n\n" not in text
     for style in load_styles().values():
         assert style.structure in styles_markdown(load_styles(), taxonomy)
+
+
+def test_the_example_that_the_docs_print_can_be_loaded(tmp_path):
+    (printed,) = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs/taxonomy.md").read_text(), re.DOTALL
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(printed)
+    mine = load_taxonomy(path)
+    assert mine.behaviours["honesty.promise_kept"].situations
+    assert "harm.privacy" not in mine.behaviours
+    assert "home_life" not in mine.axes["field"].values
+    assert "court_record" not in mine.held_out.styles
+    assert schema_errors(taxonomy_schema(), yaml.safe_load(printed)) == []
 
 
 def test_a_table_cell_keeps_its_bars_to_itself():

@@ -127,7 +127,7 @@ class Deduplicator:
 
     def _opening(self, group: Group, item: Item) -> Verdict | None:
         least = self._config.max_same_opening
-        known = group.openings.get(item.sketch.opening)
+        known = group.opening(item.sketch.opening)
         if known is None or not least:
             return None
         allowed = max(least, int(OPENING_SHARE * len(group.keys)))
@@ -184,7 +184,7 @@ class Deduplicator:
                 "recall_at_threshold": round(self._bands.recall(self._config.jaccard), 4),
             },
             "openings": {
-                "compared": any(group.openings for group in self._groups.values()),
+                "compared": any(group.compares_openings for group in self._groups.values()),
                 "words": OPENING_WORDS,
                 "share": OPENING_SHARE,
             },

@@ -159,9 +159,9 @@ class RecordCoverage:
     """Records none of whose tags maps."""
 
     @property
-    def share(self) -> float:
-        """Share of tag occurrences that map; 1 where there is no tag."""
-        return 1 - self.unmapped.total() / self.occurrences if self.occurrences else 1.0
+    def share(self) -> float | None:
+        """Share of tag occurrences that map; None where there is no tag."""
+        return 1 - self.unmapped.total() / self.occurrences if self.occurrences else None
 
     def as_json(self) -> dict[str, Json]:
         """Return everything, for programs."""
@@ -171,7 +171,7 @@ class RecordCoverage:
             "occurrences": self.occurrences,
             "to_behaviour": self.to_behaviour,
             "to_domain": self.to_domain,
-            "share": round(self.share, 4),
+            "share": None if self.share is None else round(self.share, 4),
             "unplaced": self.unplaced,
             "unmapped": dict(self.unmapped.most_common()),
             "places": [

@@ -6,14 +6,15 @@ A file that says `extends: core`, or names a file beside it, holds only what it 
   the sources by key; of what exists, the keys given replace those of the base;
 - the lists of `held_out` are added to;
 - `remove` takes behaviours, domains, rules, axis values and factor levels out of the base, and out
-  of what the base's own rules and hold-outs say of them.
+  of what the base's own rules and hold-outs say of them; what it names under `held_out` stays, and
+  is held out no more.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from aligngen.core.schema import Behaviour, Domain, Rule
+from aligngen.core.schema import Behaviour, Domain, HeldOut, Rule
 from aligngen.core.yaml_file import Loc, Sourced, SourcedList, field_name
 from aligngen.generator.taxonomy.check import fault, suggest
 
@@ -35,6 +36,8 @@ class Removal(BaseModel):
     """Axis → the values that go; one must be left."""
     factors: dict[str, tuple[str, ...]] = {}
     """Factor → the levels that go; one must be left."""
+    held_out: HeldOut = HeldOut()
+    """What the base holds out and this file does not: it stays, and is planned."""
 
 
 def items_at(data: object, *path: str) -> Iterator[tuple[Loc, Sourced]]:
@@ -70,6 +73,7 @@ def take_out(base: Sourced, what: Removal, part: Sourced) -> Sourced:
         for name, (_, i, *_) in behaviours.items()
         if _id_at(base, "domains", i) in what.domains
     }
+    base = _without_hold_outs(base, what.held_out, part)
     left = {_id_at(base, "domains", loc[1]) for name, loc in behaviours.items() if name not in gone}
     out = gone | (known["domains"] - left)
     base = _without_behaviours(base, out)
@@ -79,6 +83,32 @@ def take_out(base: Sourced, what: Removal, part: Sourced) -> Sourced:
         for name, values in asked.items():
             base = _without_values(base, group, name, values, part)
     return base
+
+
+def _without_hold_outs(base: Sourced, what: HeldOut, part: Sourced) -> Sourced:
+    held = base.get("held_out")
+    held = held if isinstance(held, Sourced) else Sourced()
+    at: Loc = ("remove", "held_out")
+    for kind in ("behaviours", "styles", "sources"):
+        names = getattr(what, kind)
+        if names:
+            _refuse_not_held(part, (*at, kind), names, held.get(kind))
+            held = _with(held, kind, _without(held.get(kind), names))
+    axes = held.get("axes")
+    axes = axes if isinstance(axes, Sourced) else Sourced()
+    for axis, values in what.axes.items():
+        _refuse_not_held(part, (*at, "axes", axis), values, axes.get(axis))
+        axes = _with(axes, axis, _without(axes.get(axis), values))
+        held = _with(held, "axes", axes)
+    return _with(base, "held_out", held) if "held_out" in base else base
+
+
+def _refuse_not_held(part: Sourced, loc: Loc, names: Sequence[str], held: object) -> None:
+    known = [str(name) for name in held] if isinstance(held, SourcedList) else []
+    for i, name in enumerate(names):
+        if name not in known:
+            problem = f"the base does not hold out {name!r}"
+            raise fault(part, (*loc, i), problem, suggest(name, known))
 
 
 def _id_at(data: Sourced, key: str, index: object) -> object:

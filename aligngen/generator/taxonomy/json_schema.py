@@ -38,6 +38,7 @@ def taxonomy_schema() -> Tree:
     """
     whole = _described(Taxonomy)
     removal = _described(Removal)
+    removal.pop("$defs")  # HeldOut, which `whole` has
     definitions = _tree(whole.pop("$defs"))
     parts: Tree = {
         name + PART: _as_part(_tree(definition), keep=("id",))

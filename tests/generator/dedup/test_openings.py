@@ -1,5 +1,8 @@
 """How many documents of a group may open with the same words."""
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +13,7 @@ from aligngen.core.errors import UserError
 from aligngen.core.schema import Outcome
 from aligngen.generator.dedup import Deduplicator, Sketch
 from aligngen.generator.dedup.deduplicator import OPENING_SHARE
+from aligngen.generator.dedup.kept import Group, Opening
 
 OPENINGS = ["The pump ran all night", "At noon the ferry left", "Nobody saw the lever move", ""]
 KEPT, TWIN = Outcome.KEPT, Outcome.DUPLICATE_OPENING
@@ -136,6 +140,29 @@ def test_an_opening_survives_the_blob(text):
     sketch = new().sketch("a body of some words", "c", opening=text)
     assert Sketch.from_blob(sketch.to_blob()).opening == sketch.opening
     assert 0 <= sketch.opening < 1 << 64
+
+
+def test_a_hundred_thousand_openings_take_a_hundred_bytes_each_at_most():
+    group, number = Group(), 100_000
+    keys = list(range(number))
+    hashes = [hash_ * 0x9E3779B97F4A7C15 % (1 << 64) for hash_ in range(1, number + 1)]
+    tracemalloc.start()
+    for key, opening in zip(keys, hashes, strict=True):
+        group.open(key, opening)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    held += sum(map(sys.getsizeof, hashes))  # made before, and held from now on
+    assert held <= 100 * number
+
+
+def test_an_opening_is_counted_and_names_the_first_that_has_it():
+    group = Group()
+    for key, opening in enumerate((7, 8, 7, 7, 0, 0), 3):
+        group.open(key, opening)
+    assert group.opening(7) == Opening(first=3, times=3)
+    assert group.opening(8) == Opening(first=4, times=1)
+    assert group.opening(9) is None
+    assert group.opening(0) is None
 
 
 def test_what_follows_the_opening_and_a_megabyte_of_it_change_nothing():
