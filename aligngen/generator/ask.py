@@ -50,16 +50,18 @@ class Answers:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or create the file, for this process alone until it is closed."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path, timeout=1)
+        db: sqlite3.Connection | None = None
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(path, timeout=1)
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute(_TABLE)
             db.commit()
-        except sqlite3.DatabaseError as error:
-            db.close()
+        except (sqlite3.DatabaseError, OSError) as error:
+            if db is not None:
+                db.close()
             if "locked" in str(error):
                 problem, remedy = "another process works with these answers", "Wait for it."
             else:

@@ -47,6 +47,13 @@ def keys_and_texts(pairs):
 EXPECTED = [(n, scripted_completion(r).text) for n, r in enumerate(REQUESTS)]
 
 
+def test_a_place_that_can_hold_no_answers_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "file" / "a.sqlite"):
+        with pytest.raises(UserError, match="cannot be read as answers"), Answers.open(path):
+            pass
+
+
 @pytest.mark.parametrize("window", [1, 3, 2048])
 def test_answers_come_in_the_order_of_the_questions_whatever_the_engine_does(answers, window):
     engine = ScriptedEngine(order=random.Random(7))

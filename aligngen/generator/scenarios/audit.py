@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from aligngen.core.config import DedupConfig
+from aligngen.core.errors import UserError
 from aligngen.core.hashing import Json
-from aligngen.core.schema import Outcome, Taxonomy
-from aligngen.generator.dedup import Deduplicator, MiniLMEmbedder
+from aligngen.core.schema import Taxonomy
 from aligngen.generator.scenarios.checks import Scores, faults, measure
 from aligngen.generator.scenarios.config import CheckConfig
-from aligngen.generator.scenarios.maker import dedup_text
 from aligngen.generator.scenarios.reading import BadRecord, ScenarioRecord, read_records
 from aligngen.generator.scenarios.records import TopicMap
+from aligngen.generator.scenarios.twins import Twins
 
 __all__ = ["Finding", "RecordAudit", "audit_records"]
 
@@ -71,9 +71,9 @@ def audit_records(
     source: str, taxonomy: Taxonomy, checks: CheckConfig, dedup: DedupConfig
 ) -> RecordAudit:
     """Check every record of what `read_records` takes, streaming; memory grows with dedup's index
-    alone (about 1 KB a record by words)."""
+    alone (about 1 KB a record by words). Raises a UserError where there is no row."""
     audit, topics = RecordAudit(), TopicMap(taxonomy)
-    twins = _Twins(dedup)
+    twins = Twins(dedup)
     sums: dict[str, float] = defaultdict(float)
     counts: Counter[str] = Counter()
     for row in read_records(source):
@@ -82,17 +82,27 @@ def audit_records(
             audit.bad += 1
             _find(audit, row.reason.value, f"{row.file}:{row.row}: {row.detail}")
             continue
-        scores = measure(row)
+        scores = measure(row, grounded=not _is_of_a_cell(row, taxonomy))
         found = [(fault.reason, fault.detail) for fault in faults(row, scores, checks)]
-        found += twins.find(row)
+        if twin := twins.find(row.question_id, row):
+            score = "" if twin.score is None else f", {twin.score:.3f}"
+            found.append((twin.reason, f"{twin.detail}{score}"))
         audit.faulty += bool(found)
         for reason, detail in dict(found).items():
             _find(audit, reason, f"row {row.row}, {row.question_id}: {detail}")
         _count(audit, row, topics)
         _add(scores, sums, counts)
+    if not audit.read:
+        raise UserError("has no rows", file=source, remedy="Name another file.")
     audit.mean = {name: round(sums[name] / counts[name], 3) for name in counts}
     audit.findings = dict(sorted(audit.findings.items(), key=lambda item: -item[1].records))
     return audit
+
+
+def _is_of_a_cell(record: ScenarioRecord, taxonomy: Taxonomy) -> bool:
+    """Return whether a record grew from a taxonomy's situation, in whose words it need not be."""
+    behaviour = taxonomy.behaviours.get(record.behaviour)
+    return behaviour is not None and record.passage in behaviour.situations
 
 
 def _find(audit: RecordAudit, reason: str, where: str) -> None:
@@ -112,21 +122,3 @@ def _add(scores: Scores, sums: dict[str, float], counts: Counter[str]) -> None:
         if value is not None:
             sums[name] += value
             counts[name] += 1
-
-
-class _Twins:
-    """Finds records that repeat an earlier one."""
-
-    def __init__(self, config: DedupConfig) -> None:
-        self._dedup = Deduplicator(config, MiniLMEmbedder() if config.meaning else None)
-        self._names: list[str] = []
-
-    def find(self, record: ScenarioRecord) -> list[tuple[str, str]]:
-        """Return the fault of a record that is a twin, and keep one that is not."""
-        sketch = self._dedup.sketch(dedup_text(record), "")
-        verdict = self._dedup.decide(len(self._names), "", "", sketch)
-        if verdict.outcome is Outcome.KEPT:
-            self._names.append(record.question_id)
-            return []
-        twin = "" if verdict.twin is None else self._names[verdict.twin]
-        return [(verdict.outcome.value, f"of {twin}, {verdict.score:.3f}")]

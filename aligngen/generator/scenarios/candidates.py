@@ -29,8 +29,20 @@ not ended by the model."""
 
 BEHAVIOUR, SCENARIOS = "behaviour", "scenarios"
 
-_PERSONA = re.compile(r"^You are an? (?:AI|artificial|advanced|autonomous)\b[^.?!]*\.\s+(?=\S)")
-_STILL_PERSONA = re.compile(r"\byou are an? (?:\w+ ){0,2}(?:AI|artificial intelligence)\b", re.I)
+_AI = r"^You(?: are|['’]re) an? (?:\w+ )?(?:AI|artificial intelligence)\b"
+_PERSONA = re.compile(_AI + r"(?: [\w-]+){0,2}\.\s+(?=\S)")
+"""A sentence that says no more than what is spoken to."""
+
+_PERSONA_AT_WORK = re.compile(
+    _AI + r"(?: [\w-]+){0,2}?,? (?=(?:(?:\w+ing|assigned|asked|tasked|deployed|used|employed|placed"
+    r"|responsible|trained|in charge) (?:a|an|the|its|his|her|their|as|at|by|for|how|in|into|of|on"
+    r"|over|through|to|what|whether|with)\b|(?:aboard|at|in|on) ))"
+)
+"""The same before what it does, which is the question's: "assisting a nurse"."""
+
+_STILL_PERSONA = re.compile(
+    r"\byou(?: are|['’]re) an? (?:[\w-]+ ){0,2}(?:AI|artificial intelligence)\b", re.I
+)
 
 
 class Candidate(NamedTuple):
@@ -119,6 +131,6 @@ def _candidate(item: object) -> Candidate | Rejection:
 
 
 def strip_persona(question: str) -> str:
-    """Return a question without the sentence that tells the model it is an AI: that is an
-    evaluation's to say."""
-    return _PERSONA.sub("", question)
+    """Return a question without the words that tell the model it is an AI: those are an
+    evaluation's to say. What else the sentence says is kept, or the sentence left as it is."""
+    return _PERSONA_AT_WORK.sub("You are ", _PERSONA.sub("", question))

@@ -29,7 +29,7 @@ class CheckConfig(_Config):
     above it the question gives its answer away."""
     min_grounding: float = Field(default=0.05, ge=0, le=1)
     """Share of the question's content words that stand in its passage."""
-    quote_words: int = Field(default=5, ge=2, le=40)
+    quote_words: int = Field(default=5, ge=2, le=30)
     """Words in a row that a quote must share with the passage."""
     min_english: float = Field(default=0.2, ge=0, le=1)
     """Share of common English function words."""
@@ -98,15 +98,16 @@ class ScenarioConfig(_Config):
     @property
     def count(self) -> int:
         """Records asked for in one request."""
-        return self.per_request or (1 if self._is_embedded else 3)
+        return self.per_request or (1 if self.is_embedded else 3)
 
     @property
     def overrides(self) -> dict[str, float]:
         """Sampling parameters in place of the prompt's."""
-        penalty = self.repetition_penalty or (1.15 if self._is_embedded else None)
+        penalty = self.repetition_penalty or (1.15 if self.is_embedded else None)
         given = {"temperature": self.temperature, "repetition_penalty": penalty}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
-    def _is_embedded(self) -> bool:
+    def is_embedded(self) -> bool:
+        """Whether the packaged model writes."""
         return self.engine.kind in ("auto", "vllm") and self.engine.model == "embedded"

@@ -42,6 +42,12 @@ class Exported(NamedTuple):
 
 def export_paper(source: str, out: Path) -> Exported:
     """Write the records as JSONL in the published schema, with `source` and `behaviour` added."""
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise UserError(
+            "is what is read, and its other columns would be lost",
+            file=out,
+            remedy="Name another file with -o.",
+        )
     with replace_file(out) as aside:
         return _write_rows(source, aside)
 
@@ -55,10 +61,21 @@ def export_lm_eval(source: str, folder: Path, name: str = "") -> Exported:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("already exists", file=folder, remedy="Name another folder with -o.")
     name = _NAME.sub("_", (name or f"scenarios_{Path(source).stem}").lower()).strip("_")
-    folder.mkdir(parents=True, exist_ok=True)
+    if not name:
+        raise UserError(
+            "holds no letter a to z and no digit, and lm-eval needs a name",
+            field="--name",
+            remedy="Name the group, as --name scenarios_eval.",
+        )
+    is_new = not folder.exists()
     data = folder / f"{name}.jsonl"
-    with replace_file(data) as aside:
-        exported = _write_rows(source, aside)
+    try:
+        with replace_file(data) as aside:
+            exported = _write_rows(source, aside)
+    except UserError:
+        if is_new and folder.is_dir():
+            folder.rmdir()
+        raise
     tasks = {f"{name}_forward": (0, 1), f"{name}_reverse": (1, 0)}
     for task, order in tasks.items():
         write_text(folder / f"{task}.yaml", _yaml(_task(task, data, order)))

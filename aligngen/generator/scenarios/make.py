@@ -25,6 +25,7 @@ from aligngen.generator.scenarios.maker import Counts, Maker, Watch
 from aligngen.generator.scenarios.on_demand import EngineOnDemand
 from aligngen.generator.scenarios.passages import require_paths
 from aligngen.generator.scenarios.prompts import ANSWER, load_judge, load_writer
+from aligngen.generator.scenarios.reading import REJECTED
 from aligngen.generator.scenarios.sources import Source, cell_sources, passage_sources
 
 __all__ = ["Counts", "Files", "Watch", "make_scenarios"]
@@ -42,7 +43,7 @@ class Files(NamedTuple):
     @classmethod
     def beside(cls, out: Path) -> "Files":
         """Return the names for an output."""
-        ends = ("rejected.jsonl", "summary.json", "answers.sqlite", "engine.log")
+        ends = (REJECTED.removeprefix("."), "summary.json", "answers.sqlite", "engine.log")
         return cls(out, *(out.with_name(f"{out.name}.{end}") for end in ends))
 
 

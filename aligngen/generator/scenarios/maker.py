@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
 from aligngen.core.hashing import Json, seed_from
-from aligngen.core.schema import Completion, Outcome, Request, Taxonomy
+from aligngen.core.schema import Completion, Request, Taxonomy
 from aligngen.generator.ask import Answers, ask
-from aligngen.generator.dedup import Deduplicator, MiniLMEmbedder
 from aligngen.generator.engines.protocol import EngineInfo, ManagedEngine
 from aligngen.generator.scenarios.candidates import Candidate, Rejection, parse_candidates
 from aligngen.generator.scenarios.checks import Scores, faults, leak_fault, measure, quote_fault
@@ -22,8 +21,9 @@ from aligngen.generator.scenarios.passages import BadPassage
 from aligngen.generator.scenarios.prompts import Judge, Writer
 from aligngen.generator.scenarios.reading import ScenarioRecord
 from aligngen.generator.scenarios.sources import Source, allowed_behaviours
+from aligngen.generator.scenarios.twins import Twins
 
-__all__ = ["Counts", "Maker", "Watch", "dedup_text"]
+__all__ = ["Counts", "Maker", "Watch"]
 
 PERSONA = "You are an AI system. "
 """What `original_question` says before the question, as published records do."""
@@ -96,11 +96,6 @@ class _Draft(NamedTuple):
     scores: Scores | None = None
 
 
-def dedup_text(record: ScenarioRecord | Candidate) -> str:
-    """Return what of a record is compared with others: the question and both choices."""
-    return "\n".join((record.question, record.aligned, record.misaligned))
-
-
 class Maker:
     """Takes sources in order, chunk by chunk; decides in order."""
 
@@ -118,9 +113,7 @@ class Maker:
         self._writer, self._judge = writer, judge
         self._engine, self._answers = engine, answers
         self._allowed = set(allowed_behaviours(taxonomy, config))
-        self._dedup = Deduplicator(config.dedup, MiniLMEmbedder() if config.dedup.meaning else None)
-        self._names: list[str] = []
-        """Question ids of accepted records, by key of the dedup index."""
+        self._twins = Twins(config.dedup)
         self.counts = Counts(asked_for=config.n)
 
     def run(self, sources: Iterator[Source | BadPassage], kept: IO[str], rejected: IO[str]) -> None:
@@ -225,22 +218,11 @@ class Maker:
             rejection = Rejection("surplus", None, "enough was accepted before")
         if rejection is None:
             assert draft.candidate is not None
-            rejection = self._duplicate(draft.candidate)
+            rejection = self._twins.find(draft.name, draft.candidate)
         if rejection is None:
             self._accept(draft)
         else:
             self._reject(draft, rejection)
-
-    def _duplicate(self, item: Candidate) -> Rejection | None:
-        if not self._config.dedup.enabled:
-            return None
-        sketch = self._dedup.sketch(dedup_text(item), "")
-        made = self._dedup.decide(len(self._names), "", "", sketch)
-        if made.outcome is Outcome.KEPT:
-            return None
-        twin = "" if made.twin is None else self._names[made.twin]
-        score = None if made.score is None else round(made.score, 4)
-        return Rejection(made.outcome.value, score, f"of {twin}")
 
     def _accept(self, draft: _Draft) -> None:
         item, source = draft.candidate, draft.source
@@ -265,7 +247,6 @@ class Maker:
             "request_id": draft.request_id,
         }
         _write(self._kept, row)
-        self._names.append(draft.name)
         self.counts.accepted += 1
         self.counts.misaligned_at[at] += 1
         self.counts.behaviours[behaviour] += 1

@@ -67,31 +67,64 @@ class PlainText:
 
 
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+|^\s{0,3}(?:[-*_]\s*){3,}$|^\s{0,3}(?:=+|-+)\s*$")
-_FENCE = re.compile(r"^\s{0,3}(?:```|~~~)")
+_FENCE = re.compile(r"^\s{0,3}(`{3,}(?![^\n]*`)|~{3,})\s*(.*)")
+_KEY = re.compile(r"^\s*(?:[\w\"'-]+\s*:(?:\s|$)|\.\.\.|---)")
+"""What the first line of front matter looks like; anything else follows a rule between lines."""
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d{1,3}[.)])\s+|^\s*>+\s?")
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)|\[([^\]]*)\]\[[^\]]*\]")
 _DEFINITION = re.compile(r"^\s{0,3}\[[^\]]+\]:\s")
-_TAG = re.compile(r"</?[A-Za-z][^>]{0,200}>|<!--.{0,2000}?-->")
+_TAG = re.compile(r"</?[A-Za-z][^>]{0,200}>")
 _MARKS = re.compile(r"(\*\*|__|~~|`+)|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 
 
 class Markdown(PlainText):
-    """Prose of a Markdown file: headings, code, images, tables and the marks are left out."""
+    """Prose of a Markdown file: front matter, headings that begin with `#`, code, comments, images,
+    tables and the marks are left out."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._fenced = self._front_matter = False
+        self._front_matter = self._commented = False
+        self._fence = ""
+        """What opened the code that is passed over."""
 
     def _end(self, line: str) -> Iterator[Piece]:
         if self._line == 1 and line.strip() == "---":
             self._front_matter = True
         elif self._front_matter:
-            self._front_matter = line.strip() not in ("---", "...")
-        elif _FENCE.match(line):
-            self._fenced, self._fresh = not self._fenced, True
-        elif not self._fenced:
-            yield from super()._end(self._prose(line))
+            begins = self._line > 2 or _KEY.match(line) is not None
+            self._front_matter = begins and line.strip() not in ("---", "...")
+            if not begins:
+                yield from self._end(line)
+        elif self._fence or (not self._commented and _FENCE.match(line)):
+            self._take_fence(line)
+        else:
+            yield from super()._end(self._prose(self._uncommented(line)))
+
+    def _take_fence(self, line: str) -> None:
+        """Open code, or close it by a fence of the same kind that is as long and stands alone."""
+        found = _FENCE.match(line)
+        if not self._fence:
+            self._fence = found[1] if found else ""
+        elif found and found[1].startswith(self._fence) and not found[2]:
+            self._fence = ""
+        self._fresh = True
+
+    def _uncommented(self, line: str) -> str:
+        """Return what of a line stands in no comment, which may go over many lines."""
+        kept = ""
+        while line:
+            mark = "-->" if self._commented else "<!--"
+            before, found, line = line.partition(mark)
+            kept += "" if self._commented else before
+            self._commented ^= bool(found)
+        return kept
+
+    def close(self) -> Iterator[Piece]:
+        """Yield the rest; what has no end took the file with it, and is named."""
+        yield from super().close()
+        if self._commented or self._front_matter:
+            yield Piece(self._line, TOO_LONG)
 
     def _prose(self, line: str) -> str:
         if _HEADING.match(line) or _DEFINITION.match(line) or line.lstrip().startswith("|"):
@@ -113,6 +146,10 @@ _BLOCK_TAGS = (
     "address details summary form table"
 )
 _SKIPPED, _BLOCK = frozenset(_SKIPPED_TAGS.split()), frozenset(_BLOCK_TAGS.split())
+_BRIEF = frozenset(("title", "button", "select", "textarea", "h1", "h2", "h3", "h4", "h5", "h6"))
+"""What holds a line and no paragraph: where one begins inside, the closing tag was forgotten."""
+
+_PARAGRAPH = frozenset(("p", "ul", "ol", "dl", "blockquote", "section", "article", "main"))
 
 
 class HtmlText(HTMLParser):
@@ -154,8 +191,10 @@ class HtmlText(HTMLParser):
 
     def close(self) -> Iterator[Piece]:  # type: ignore[override]
         """Yield the rest."""
-        if self._runaway:
-            yield Piece(self._runaway_line, TOO_LONG)
+        if self._runaway or self.rawdata.startswith("<!--"):
+            self._break()
+            yield from self._pieces
+            yield Piece(self._runaway_line if self._runaway else self.lineno, TOO_LONG)
             return
         try:
             super().close()
@@ -192,6 +231,8 @@ class HtmlText(HTMLParser):
             self._break()
         if tag == "body":
             self._skipping.clear()  # a head that was never closed
+        while tag in _PARAGRAPH and self._skipping and self._skipping[-1] in _BRIEF:
+            self._skipping.pop()
         if tag in _SKIPPED:
             self._skipping.append(tag)
 

@@ -52,7 +52,7 @@ class PassageReason(StrEnum):
     """A file in a folder whose suffix names no text."""
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
-    """A word, tag or comment that never ends: data, not prose."""
+    """A word, tag, comment or front matter that never ends: data, not prose."""
     WRONG_LANGUAGE = "wrong_language"
 
 
@@ -107,8 +107,13 @@ def _files(path: Path) -> list[Path]:
 
 def _name(file: Path, taken: dict[str, int]) -> str:
     stem = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "passage"
-    taken[stem] = taken.get(stem, 0) + 1
-    return stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"
+    name, number = stem, taken.get(stem, 1)
+    while name in taken:  # a file may be called what its namesake's second is
+        number += 1
+        name = f"{stem}-{number}"
+    taken[stem] = number
+    taken.setdefault(name, 1)
+    return name
 
 
 class _Splitter:
@@ -151,9 +156,8 @@ class _Splitter:
     def _take(self, piece: Piece) -> Iterator[Passage | BadPassage]:
         """Add a piece of text; yield the passages that it completes."""
         if piece.text == TOO_LONG:
-            yield self._bad(
-                piece.line, PassageReason.TOO_LONG, detail="a tag or comment without end"
-            )
+            detail = "a tag, comment or front matter without end"
+            yield self._bad(piece.line, PassageReason.TOO_LONG, detail=detail)
             return
         if piece.begins_paragraph:
             self._breaks.add(len(self._words))

@@ -8,7 +8,9 @@ which are ignored (dataset `geodesic-research/discourse-grounded-misalignment-ev
 import gzip
 import io
 import json
+import math
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
@@ -22,7 +24,15 @@ from aligngen.core.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MAX_LINE", "BadReason", "BadRecord", "ScenarioRecord", "parse_row", "read_records"]
+__all__ = [
+    "MAX_LINE",
+    "REJECTED",
+    "BadReason",
+    "BadRecord",
+    "ScenarioRecord",
+    "parse_row",
+    "read_records",
+]
 
 MAX_LINE = 16 * 2**20
 """Bytes of a JSONL line from which it is no record; a longer one is passed over, not held."""
@@ -35,6 +45,9 @@ _COLUMNS = (
     "question_id", "passage", "original_question", "question", "choices", "misaligned_choice",
     "topics", "source", "relevance_rating", "behaviour",
 )  # fmt: skip
+REJECTED = ".rejected.jsonl"
+"""End of the name of what `aligngen scenarios generate` did not accept; folders leave it out."""
+
 _SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst")
 _HUB_ID = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?::([\w.-]+))?")
 
@@ -142,7 +155,7 @@ def _parse(value: object, row: int) -> ScenarioRecord:
     if not isinstance(value, dict):
         raise _Bad(BadReason.WRONG_TYPE, f"a {type(value).__name__} where an object is expected")
     for name in ("question_id", "question", "choices", "misaligned_choice"):
-        if value.get(name) is None:
+        if _is_absent(value.get(name)):
             raise _Bad(BadReason.MISSING_FIELD, name)
     question_id, question = _text(value, "question_id"), _text(value, "question")
     if not question_id:
@@ -168,11 +181,16 @@ def _parse(value: object, row: int) -> ScenarioRecord:
 
 def _text(row: dict[str, object], name: str) -> str:
     value = row.get(name)
-    if value is None:
+    if _is_absent(value):
         return ""
     if not isinstance(value, str):
         raise _Bad(BadReason.WRONG_TYPE, f"{name} is a {type(value).__name__}")
     return _clean(name, value)
+
+
+def _is_absent(value: object) -> bool:
+    """Return whether an optional field is not there; data frames write NaN for that."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _clean(name: str, text: str) -> str:
@@ -190,7 +208,7 @@ def _bounded(name: str, text: str) -> None:
 
 def _choices(value: object) -> tuple[str, str]:
     if not isinstance(value, list):
-        raise _Bad(BadReason.WRONG_TYPE, f"choices is a {type(value).__name__}")
+        raise _Bad(BadReason.WRONG_TYPE, f"choices is a {type(value).__name__}, no list")
     if len(value) != 2:
         reason = BadReason.ONE_CHOICE if len(value) < 2 else BadReason.THREE_CHOICES
         raise _Bad(reason, f"{len(value)} choices")
@@ -216,7 +234,7 @@ def _index(value: object) -> int:
 
 
 def _topics(value: object) -> tuple[str, ...]:
-    if value is None:
+    if _is_absent(value):
         return ()
     if not isinstance(value, list) or not all(isinstance(topic, str) for topic in value):
         raise _Bad(BadReason.WRONG_TYPE, "topics is no list of strings")
@@ -224,11 +242,14 @@ def _topics(value: object) -> tuple[str, ...]:
 
 
 def _rating(value: object) -> float | None:
-    if value is None:
+    if _is_absent(value):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Bad(BadReason.WRONG_TYPE, f"relevance_rating is a {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise _Bad(BadReason.WRONG_TYPE, "relevance_rating is too great for a float") from None
 
 
 def _printable(text: str) -> str:
@@ -244,7 +265,7 @@ _Row = tuple[str, int, object]
 def _rows(source: str | Path) -> Iterator[_Row]:
     path = Path(source).expanduser()
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if _format(p))
+        files = sorted(p for p in path.rglob("*") if _is_records(p))
         if not files:
             raise UserError(
                 "holds no .jsonl or .parquet file", file=path, remedy="Name another folder."
@@ -262,6 +283,11 @@ def _rows(source: str | Path) -> Iterator[_Row]:
             remedy="Give a .jsonl or .parquet file, a folder of them, or owner/name[:split] of a "
             "dataset on the Hub.",
         )
+
+
+def _is_records(path: Path) -> bool:
+    """Return whether a path in a folder is a file of records, and not what stands beside one."""
+    return bool(_format(path)) and path.is_file() and not path.name.endswith(REJECTED)
 
 
 def _format(path: Path) -> str:
@@ -288,24 +314,21 @@ def _file_rows(path: Path) -> Iterator[_Row]:
 
 
 def _jsonl_rows(path: Path) -> Iterator[_Row]:
-    with closing(_open(path)) as file:
-        try:
+    name = str(path)
+    try:
+        with closing(_open(path)) as file:
             for number, line in _lines(file):
                 if line is None:
                     detail = f"a line of more than {MAX_LINE} bytes"
-                    yield (
-                        str(path),
-                        number,
-                        BadRecord(str(path), number, BadReason.TOO_LONG, detail),
-                    )
+                    yield name, number, BadRecord(name, number, BadReason.TOO_LONG, detail)
                 elif line.strip():
-                    yield str(path), number, _json(line, str(path), number)
-        except (OSError, EOFError) as error:
-            raise UserError(
-                f"cannot be read to its end: {error}",
-                file=path,
-                remedy="It may be truncated; copy or download it again.",
-            ) from None
+                    yield name, number, _json(line, name, number)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"cannot be read to its end: {error}",
+            file=path,
+            remedy="It may be truncated or locked; copy or download it again.",
+        ) from None
 
 
 def _open(path: Path) -> BinaryIO:
@@ -335,7 +358,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 def _json(line: bytes, file: str, number: int) -> object:
     try:
-        return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         detail = f"{error.reason} at byte {error.start}"
         return BadRecord(file, number, BadReason.NOT_UTF8, detail)
@@ -350,6 +373,13 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
     try:
         with pq.ParquetFile(path) as file:
             columns = [name for name in file.schema_arrow.names if name in _COLUMNS]
+            if twice := sorted({name for name in columns if columns.count(name) > 1}):
+                raise UserError(
+                    "two columns have this name",
+                    file=path,
+                    field=twice[0],
+                    remedy="Rename or drop one of them.",
+                )
             number = 0
             for batch in file.iter_batches(_ROWS, columns=columns):
                 for row in range(batch.num_rows):
@@ -369,6 +399,8 @@ def _parquet_row(batch: "pa.RecordBatch", row: int, file: str, number: int) -> o
     except UnicodeDecodeError as error:
         detail = f"{error.reason} at byte {error.start}"
         return BadRecord(file, number, BadReason.NOT_UTF8, detail)
+    except (ValueError, OverflowError) as error:  # a date that Python has no value for
+        return BadRecord(file, number, BadReason.WRONG_TYPE, str(error)[:200])
 
 
 def _hub_rows(name: str, split: str | None) -> Iterator[_Row]:
@@ -381,7 +413,12 @@ def _hub_rows(name: str, split: str | None) -> Iterator[_Row]:
             remedy="Check the path, `pip install datasets`, or download the dataset's files and "
             "name their folder.",
         ) from None
-    unreachable: tuple[type[Exception], ...] = (OSError, ValueError, *_network_errors())
+    unreachable: tuple[type[Exception], ...] = (
+        OSError,
+        ValueError,
+        RuntimeError,  # a dataset that only a script of its own could read
+        *_network_errors(),
+    )
     try:
         loaded = datasets.load_dataset(name, split=split, streaming=True)
         parts = {split: loaded} if split else dict(loaded)

@@ -63,14 +63,14 @@ class TopicMap:
     def __init__(self, core: Taxonomy) -> None:
         self._core = core
         self._places: dict[str, Place] = {}
-        for domain in core.domains:
-            for behaviour in domain.behaviours:
-                place = Place(domain.id, behaviour.id)
-                for tag in (behaviour.id, *behaviour.topics, behaviour.name):
-                    self._places.setdefault(fold_topic(tag), place)
-        for domain in core.domains:
-            for tag in (domain.id, *domain.topics, domain.name):
-                self._places.setdefault(fold_topic(tag), Place(domain.id))
+        parts: list[tuple[Behaviour | Domain, Place]]
+        parts = [(b, Place(d.id, b.id)) for d in core.domains for b in d.behaviours]
+        parts += [(d, Place(d.id)) for d in core.domains]
+        # A tag that is listed says more than an id or a name that happens to read the same.
+        listed = [(tag, place) for part, place in parts for tag in part.topics]
+        named = [(tag, place) for part, place in parts for tag in (part.id, part.name)]
+        for tag, place in (*listed, *named):
+            self._places.setdefault(fold_topic(tag), place)
 
     def find(self, topic: str) -> Place | None:
         """Return where one topic leads."""

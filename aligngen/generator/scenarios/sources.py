@@ -83,7 +83,8 @@ def passage_sources(
                 if number == 0:
                     yield passage
                 continue
-            name = passage.name if number == 0 else f"{passage.name}-r{number}"
+            # An underscore stands in no file's name, so a round's names are its own.
+            name = passage.name if number == 0 else f"{passage.name}_r{number}"
             yield Source(
                 name=name,
                 file=passage.file,

@@ -134,6 +134,8 @@ def test_a_candidate_is_read_with_its_spaces_folded():
         (answer(json.dumps({"scenarios": [scenario(aligned="a" * 260)] * 2})), "truncated"),
         (answer(json.dumps({"scenarios": [scenario(question="As said, you are an AI.")] * 2})),
          "persona"),
+        (answer(json.dumps({"scenarios": [scenario(question="You're an AI that sees it.")] * 2})),
+         "persona"),
     ],
 )  # fmt: skip
 def test_what_is_no_candidate_is_named_once_for_each_record_asked_for(completion, reason):
@@ -174,7 +176,10 @@ def test_fewer_and_more_records_than_asked_for_are_all_accounted_for():
 @pytest.mark.parametrize(
     ("question", "stripped"),
     [
-        ("You are an AI system at a port. You see a ship.", "You see a ship."),
+        ("You are an AI system. You see a ship.", "You see a ship."),
+        ("You are an AI system at a port. You see a ship.", "You are at a port. You see a ship."),
+        ("You’re an AI clerk helping a baker count. Who?", "You are helping a baker count. Who?"),
+        ("You are an AI planning system for a port. You see a ship.", None),
         ("You are an AI that plans berths, what do you do?", None),
         ("You are on a ship. What do you do?", None),
     ],

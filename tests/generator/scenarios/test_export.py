@@ -88,6 +88,19 @@ def test_lm_eval_finds_the_group(source, tmp_path):
         assert task.doc_to_choice(docs[0]) == ["A", "B"]
 
 
+def test_the_file_that_is_read_is_not_written_over(source):
+    before = source.read_bytes()
+    with pytest.raises(UserError, match="its other columns would be lost"):
+        export_paper(str(source), source)
+    assert source.read_bytes() == before
+
+
+def test_a_group_needs_a_name_that_lm_eval_can_take(source, tmp_path):
+    with pytest.raises(UserError, match="--name: holds no letter"):
+        export_lm_eval(str(source), tmp_path / "task", "潮")
+    assert not (tmp_path / "task").exists()
+
+
 def test_a_folder_with_something_in_it_is_left_alone(source, tmp_path):
     with pytest.raises(UserError, match="already exists"):
         export_lm_eval(str(source), tmp_path)
@@ -98,4 +111,6 @@ def test_a_file_without_a_record_is_refused_with_its_first_fault(tmp_path):
     bad.write_text("[1]\n")
     with pytest.raises(UserError, match=r"holds no record.*bad\.jsonl:1: wrong_type"):
         export_paper(str(bad), tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+    with pytest.raises(UserError, match="holds no record"):
+        export_lm_eval(str(bad), tmp_path / "task")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.jsonl"]

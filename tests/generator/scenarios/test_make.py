@@ -120,7 +120,7 @@ def test_more_rounds_ask_the_same_passages_anew(prose, tmp_path):
     assert counts.sources == 3 * one.sources
     names = [r["question_id"] for r in rows(tmp_path / "b.jsonl")]
     assert len(set(names)) == len(names)
-    assert any("-r2-" in name for name in names)
+    assert any("_r2-" in name for name in names)
 
 
 def test_twins_are_dropped_and_name_the_record_they_repeat(prose, tmp_path):

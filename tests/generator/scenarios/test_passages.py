@@ -73,6 +73,9 @@ def test_a_long_paragraph_is_cut_at_a_sentence(tmp_path):
         ("a.txt", PROSE.encode("utf-16"), PassageReason.BINARY, 1),
         ("a.txt", "x" * 5000, PassageReason.TOO_LONG, 1),
         ("a.html", "<p>ok</p>\n<!-- " + "never > " * 40_000, PassageReason.TOO_LONG, 2),
+        ("a.html", f"<p>ok</p>\n<!-- {PROSE}", PassageReason.TOO_LONG, 2),
+        ("a.md", f"ok\n<!-- {PROSE}", PassageReason.TOO_LONG, 2),
+        ("a.md", f"---\ntitle: x\n{PROSE}", PassageReason.TOO_LONG, 3),
     ],
 )
 def test_what_is_no_passage_is_named_with_its_line(tmp_path, name, content, reason, line):
@@ -128,6 +131,39 @@ code = 1
     [one] = read(save(tmp_path / "a.md", page))
     assert one.text == PROSE
     assert one.line == 6
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "---\n\n{}",
+        "````\n```\ncode\n```\n````\n{}",
+        "```\n~~~\ncode\n```\n{}",
+        "<!-- a note\nover lines -->\n{}",
+        "---\r\ntitle: x\r\n---\r\n# Heading\r\n{}\r\n",
+    ],
+)
+def test_markdown_that_is_no_prose_ends_where_it_ends(tmp_path, around):
+    [one] = read(save(tmp_path / "a.md", around.format(PROSE)))
+    assert one.text == PROSE
+
+
+def test_code_within_a_line_opens_no_block(tmp_path):
+    [one] = read(save(tmp_path / "a.md", f"```make``` builds it.\n{PROSE}"))
+    assert one.text == f"make builds it. {PROSE}"
+
+
+@pytest.mark.parametrize("page", ["<h2>Title<p>{}", "<title>Title<p>{}", "<h1>A<h2>B<p>{}</p>"])
+def test_a_heading_that_is_never_closed_takes_no_paragraph_with_it(tmp_path, page):
+    [one] = read(save(tmp_path / "a.html", page.format(PROSE)))
+    assert one.text == PROSE
+
+
+def test_every_file_has_a_name_of_its_own(tmp_path):
+    for name in ("a.md", "a.txt", "a-2.txt", "a-2.html"):
+        save(tmp_path / name, PROSE)
+    names = [p.name for p in read(tmp_path)]
+    assert len(set(names)) == len(names) == 4
 
 
 def test_a_folder_is_read_in_order_and_other_files_are_named(tmp_path):

@@ -68,7 +68,7 @@ def test_a_good_row_is_a_record_with_its_poles():
         ({"misaligned_choice": "1"}, BadReason.WRONG_TYPE),
         ({"misaligned_choice": True}, BadReason.WRONG_TYPE),
         ({"misaligned_choice": 0.5}, BadReason.WRONG_TYPE),
-        ({"misaligned_choice": float("nan")}, BadReason.WRONG_TYPE),
+        ({"misaligned_choice": float("nan")}, BadReason.MISSING_FIELD),
         ({"misaligned_choice": ...}, BadReason.MISSING_FIELD),
         ({"question": "  "}, BadReason.EMPTY_QUESTION),
         ({"question": 7}, BadReason.WRONG_TYPE),
@@ -78,12 +78,22 @@ def test_a_good_row_is_a_record_with_its_poles():
         ({"question_id": ""}, BadReason.EMPTY_ID),
         ({"topics": "honesty"}, BadReason.WRONG_TYPE),
         ({"relevance_rating": "high"}, BadReason.WRONG_TYPE),
+        ({"relevance_rating": 10**400}, BadReason.WRONG_TYPE),
+        ({"choices": '["a", "b"]'}, BadReason.WRONG_TYPE),
+        ({"misaligned_choice": "A"}, BadReason.WRONG_TYPE),
     ],
 )
 def test_a_bad_row_is_rejected_by_name(fields, reason):
     bad = parse_row(row(**fields), "f.jsonl", 8)
     assert isinstance(bad, BadRecord)
     assert (bad.reason, bad.file, bad.row) == (reason, "f.jsonl", 8)
+
+
+def test_what_a_data_frame_left_empty_is_absent():
+    nan = float("nan")
+    record = parse_row(row(passage=nan, topics=nan, relevance_rating=nan, source=nan))
+    assert isinstance(record, ScenarioRecord)
+    assert (record.passage, record.topics, record.relevance_rating) == ("", (), None)
 
 
 JSON = st.recursive(
@@ -166,6 +176,46 @@ def test_a_truncated_archive_is_named(tmp_path):
         list(read_records(path))
 
 
+def test_lines_of_other_systems_are_read(tmp_path):
+    mark = b"\xef\xbb\xbf"
+    first = json.dumps(row(question="Line one\u2028and two?"), ensure_ascii=False).encode()
+    second = json.dumps(row(question_id="b")).encode()
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(mark + first + b"\r\n\r\n" + mark + second + b"\r\n")
+    assert [(r.question_id, r.row) for r in read_records(path)] == [("tide-1", 1), ("b", 3)]
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    path = tmp_path / "r.jsonl.gz"
+    data = bytearray(gzip.compress(bytes(range(256)) * 200))
+    data[40:60] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"r\.jsonl\.gz: cannot be read to its end"):
+        list(read_records(path))
+
+
+def test_a_folder_named_like_a_file_is_walked_and_rejected_records_are_left_out(tmp_path):
+    (tmp_path / "out.parquet").mkdir()
+    pq.write_table(pa.Table.from_pylist([row()]), tmp_path / "out.parquet" / "part-0.parquet")
+    write(tmp_path / "mine.jsonl", row(question_id="b"))
+    write(tmp_path / "mine.jsonl.rejected.jsonl", {"stage": "record", "reason": "ambiguous"})
+    assert [r.question_id for r in read_records(tmp_path)] == ["b", "tide-1"]
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
+    table = pa.table([["a"], ["b"]], names=["question", "question"])
+    pq.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: question: two columns have this name"):
+        list(read_records(tmp_path / "b.parquet"))
+
+
+def test_a_parquet_value_that_python_has_no_type_for_is_named(tmp_path):
+    dates = pa.array([1234567890123456789], pa.timestamp("ns"))
+    pq.write_table(pa.table({"question_id": ["a"], "source": dates}), tmp_path / "b.parquet")
+    [bad] = read_records(tmp_path / "b.parquet")
+    assert (bad.reason, bad.row) == (BadReason.WRONG_TYPE, 1)
+
+
 def test_parquet_and_folders_are_read_and_rows_are_counted_by_file(tmp_path):
     rows = [row(question_id=f"p{n}") for n in range(3)]
     rows[1]["choices"] = ["one"]
@@ -219,9 +269,10 @@ def test_a_hub_dataset_is_read_by_split(monkeypatch):
     assert (bad.file, bad.row) == ("someone/questions:article_questions", 2)
 
 
-def test_a_hub_without_a_network_is_the_users_to_mend(monkeypatch):
+@pytest.mark.parametrize("kind", [ConnectionError, ValueError, RuntimeError])
+def test_a_hub_that_gives_no_dataset_is_the_users_to_mend(monkeypatch, kind):
     def load_dataset(name, split, streaming):
-        raise ConnectionError("Couldn't reach the Hub")
+        raise kind("Couldn't reach the Hub")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     with pytest.raises(UserError, match=r"Couldn't reach the Hub.*HF_TOKEN"):
