@@ -35,7 +35,7 @@ __all__ = ["LEDGER", "MANIFEST", "Observer", "Summary", "generate"]
 MANIFEST = "manifest.json"
 DEDUP_REPORT = "dedup_report"
 
-ASKED_AHEAD = 8
+ASKED_AHEAD = 4
 """Later tries that a slot may ask for at once while the engine runs empty."""
 
 

@@ -127,6 +127,8 @@ class _Tally:
         now = standing(ledger, self.epoch.slots)
         target, kept, short = now.target, now.kept, now.short
         left = target - kept - short
+        # What waits for its turn is all but done, however slow the slot before it.
+        waiting = now.outcomes[Outcome.CANDIDATE]
         finished = left <= 0 and (folder / "manifest.json").is_file()
         state = "running" if running else "finished" if finished else last_note
         return RunStatus(
@@ -146,7 +148,9 @@ class _Tally:
             seconds=round(seconds, 1),
             tokens_per_second=round(self.completion / seconds, 1) if seconds else 0.0,
             accepted_tokens_per_second=round(self.accepted / seconds, 1) if seconds else 0.0,
-            eta_seconds=round(seconds / kept * left, 1) if kept and left > 0 else None,
+            eta_seconds=round(seconds / (kept + waiting) * (left - waiting), 1)
+            if kept + waiting and left > 0
+            else None,
             sessions=count,
             cells=list(self.cells.values()),
         )
