@@ -3,13 +3,12 @@
     python -m benchmarks.content -n 96
 
 Makes matched siblings with the embedded model in this machine's engine, then as many documents from
-the single prompt of their first slot, filtered alike, and compares both at equal count. Keeps the
-run and the figures; embedded documents prove the machinery and say nothing of a research corpus.
+the single prompt of their first news article, filtered alike, and compares both at equal count.
+Embedded documents prove the machinery and say nothing of a research corpus.
 """
 
 import argparse
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aligngen.core.config import DedupConfig, GenerateConfig
-from aligngen.core.schema import Draft, Outcome, Stance
+from aligngen.core.schema import Draft, Outcome, Slot, Stance
 from aligngen.generator.audit import DocumentSource, audit, compare, open_source
 from aligngen.generator.epoch import Epoch, build_epoch, read_epochs
 from aligngen.generator.ledger import Ledger
@@ -45,24 +44,33 @@ def counts(folder: Path) -> dict[str, object]:
         for attempt in ledger.attempts():
             slot = slots[attempt.slot]
             outcomes[attempt.outcome.value] += 1
+            if attempt.outcome is Outcome.SURPLUS:
+                continue
             for name in (slot.style, slot.stance.value):
                 tries[name] += 1
                 kept[name] += attempt.outcome is Outcome.KEPT
-    total = sum(outcomes.values())
+        seconds = sum((end or start) - start for start, end, _ in ledger.sessions())
+    total = sum(outcomes.values()) - outcomes["surplus"]
     return {
+        "seconds": round(seconds, 1),
         "outcomes": dict(outcomes),
         "attempts_per_document": round(total / max(outcomes["kept"], 1), 2),
         "acceptance": {name: round(kept[name] / tries[name], 3) for name in sorted(tries)},
     }
 
 
+def single_slot(epoch: Epoch) -> Slot:
+    """Return the slot whose prompt is asked again and again: the first news article."""
+    return next(s for s in epoch.plan.slots(epoch.slots) if s.style == "news_article")
+
+
 def one_prompt(epoch: Epoch, n: int) -> Iterator[Draft]:
-    """Yield `n` documents of one prompt: the first slot's, with another seed each time."""
+    """Yield `n` documents of one prompt, with another seed each time."""
     from aligngen.generator.engines.vllm import VllmEngine
 
     engine = VllmEngine(epoch.config.engine, lambda _: None)
     engine.preflight(epoch.prompter.constraints)
-    slot, made, asked, waiting = epoch.plan.slot(0), 0, 0, 0
+    slot, made, asked, waiting = single_slot(epoch), 0, 0, 0
     while made < n:
         while engine.room and waiting < 64:
             engine.submit(epoch.prompter.request(slot, asked))
@@ -90,13 +98,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         folder = args.run or scratch / "run"
-        started = time.monotonic()
         generate(config, folder)
-        seconds = time.monotonic() - started
         files = sorted(folder.glob("documents/*.parquet"))
         texts = [row["text"] for f in files for row in pq.read_table(f).to_pylist()]
         epoch = build_epoch(config, scratch)
-        style = epoch.content.styles[epoch.plan.slot(0).style]
+        style = epoch.content.styles[single_slot(epoch).style]
         drafts = one_prompt(epoch, len(texts))
         single = write_texts(
             scratch / "single.parquet", (render_document(style, d, NO_PAGE) for d in drafts)
@@ -104,7 +110,6 @@ def main() -> None:
         planned = write_texts(scratch / "planned.parquet", texts)
         result = {
             "documents": len(texts),
-            "seconds": round(seconds, 1),
             **counts(folder),
             "planned_over_one_prompt": compare(planned, single, len(texts)).as_json(),
             "audit": audit(open_source([folder])).as_json(),
