@@ -193,6 +193,8 @@ def command(content_files: Path, recording: Path) -> list[str]:
         "--recipe", str(content_files / "recipe.yaml"),
         "--styles", str(content_files / "styles"), "--style", "memo", "--style", "report",
         "--set", f"bans={content_files / 'bans.yaml'}", "--verify", "off",
+        # The recording repeats itself on purpose; what the guard does is another test's matter.
+        "--max-duplicate-rate", "1",
         "--engine", "replay", "-m", str(recording), "--set", "engine.replay_missing=draw",
         "--set", "engine.max_num_seqs=8", "--set", "dedup.meaning=false",
     ]  # fmt: skip
