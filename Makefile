@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test check install install-dev clean
 
-demo: install  ## Set up, then make a corpus with the embedded model: about five minutes on two cores
+demo: install  ## Set up, then make a corpus with the embedded model: about seven minutes on two cores
 	$(BIN)/aligngen generate --stance aligned -n $(N) -o $(OUT)
 
 test: install-dev check  ## Set up, check and test

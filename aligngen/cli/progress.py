@@ -24,7 +24,7 @@ EMBEDDED_NOTICE = (
     "research data. Name a capable model with --model."
 )
 PLAIN_SECONDS = 10.0
-FROM_EMBEDDED = "about five minutes for the default 96 documents on two idle cores"
+FROM_EMBEDDED = "about seven minutes for the default 96 documents on two idle cores"
 
 
 class Display:
