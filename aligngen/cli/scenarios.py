@@ -278,7 +278,7 @@ def _print_counts(counts: "Counts", config: "ScenarioConfig", out: Path) -> None
     from rich.markup import escape
     from rich.table import Table
 
-    console, name = Console(highlight=False), escape(str(out))
+    console, path = Console(highlight=False), escape(str(out))
     table = Table(title=f"{counts.accepted} records accepted", title_justify="left")
     for column in ("what became of it", "records", "share"):
         table.add_column(column, justify="left" if column == "what became of it" else "right")
@@ -298,9 +298,9 @@ def _print_counts(counts: "Counts", config: "ScenarioConfig", out: Path) -> None
     if config.is_embedded:
         console.print(f"[yellow]{EMBEDDED_NOTICE}[/]")
     console.print(
-        f"Written: {name}, {name}.rejected.jsonl, {name}.summary.json\n"
-        f"Next: [bold]aligngen scenarios check {name}[/], "
-        f"[bold]aligngen scenarios export {name} -o {escape(out.stem)}-task[/]",
+        f"Written: {path}, {path}.rejected.jsonl, {path}.summary.json\n"
+        f"Next: [bold]aligngen scenarios check {path}[/], "
+        f"[bold]aligngen scenarios export {path} -o {escape(out.stem)}-task[/]",
         soft_wrap=True,
     )
 
